@@ -1,0 +1,68 @@
+// The command line of the bench.
+import { parseArgs } from 'node:util';
+import type { Depth } from './scenario.ts';
+import { SERVER_NAMES, type ServerName } from './servers.ts';
+
+export interface BenchArguments {
+  /** Names of scenarios, in the order to run. */
+  readonly scenarios: readonly string[];
+  /** Undefined: what each scenario compares by default. */
+  readonly servers: readonly ServerName[] | undefined;
+  readonly depth: Depth;
+  readonly jsonPath: string | undefined;
+}
+
+export type ParsedArguments =
+  | { readonly kind: 'run'; readonly values: BenchArguments }
+  | { readonly kind: 'help'; readonly text: string }
+  | { readonly kind: 'error'; readonly message: string };
+
+export const usage = (scenarios: readonly string[]): string => `Usage: npm run bench -- [options]
+Measures Weir beside raw uWebSockets.js and npm ws in one run; prints tables and writes JSON.
+
+  --scenario <a,b>  ${scenarios.join(', ')} (all)
+  --server <a,b>    ${SERVER_NAMES.join(', ')} (all but weir-memory)
+  --quick           fewer and shorter steps: to see that it works, not to quote
+  --json <file>     where the JSON goes (bench/results/<time>.json)
+  --help            this text`;
+
+/** A comma list of known names, or the first unknown one. */
+const pick = <Name extends string>(text: string, known: readonly Name[]): readonly Name[] | { unknown: string } => {
+  const names = text.split(',').map((name) => name.trim());
+  const found = names.map((name) => known.find((candidate) => candidate === name));
+  const unknown = names.find((_, index) => found[index] === undefined);
+  return unknown === undefined ? found.filter((name) => name !== undefined) : { unknown };
+};
+
+export const parseBenchArguments = (argv: readonly string[], scenarios: readonly string[]): ParsedArguments => {
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: {
+        scenario: { type: 'string' },
+        server: { type: 'string' },
+        quick: { type: 'boolean' },
+        json: { type: 'string' },
+        help: { type: 'boolean' },
+      },
+    });
+    if (values.help === true) return { kind: 'help', text: usage(scenarios) };
+    const chosen = values.scenario === undefined ? scenarios : pick(values.scenario, scenarios);
+    if ('unknown' in chosen) {
+      return { kind: 'error', message: `--scenario: one of ${scenarios.join(', ')} expected, got "${chosen.unknown}"` };
+    }
+    const servers = values.server === undefined ? undefined : pick(values.server, SERVER_NAMES);
+    if (servers !== undefined && 'unknown' in servers) {
+      return {
+        kind: 'error',
+        message: `--server: one of ${SERVER_NAMES.join(', ')} expected, got "${servers.unknown}"`,
+      };
+    }
+    const depth = values.quick === true ? 'quick' : 'full';
+    return { kind: 'run', values: { scenarios: chosen, servers, depth, jsonPath: values.json } };
+  } catch (error) {
+    // parseArgs throws TypeErrors that name the option.
+    if (error instanceof TypeError) return { kind: 'error', message: error.message.split('\n')[0] ?? '' };
+    throw error;
+  }
+};

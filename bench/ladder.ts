@@ -1,0 +1,32 @@
+// Rising rates until a step fails: the highest step that passed is what a server sustains.
+import type { LoadResult } from './load-types.ts';
+
+export interface Step {
+  readonly rate: number;
+  readonly run: LoadResult;
+  readonly outcome: 'passed' | 'failed';
+}
+
+/**
+ * Runs `attempt` at each rate in turn. A failed step is run once more before it counts, because one pause of a shared
+ * machine is not the server's; both runs are in the answer. The ladder ends with the first rate that failed twice.
+ */
+export const climb = async (
+  rates: readonly number[],
+  attempt: (rate: number) => Promise<{ readonly run: LoadResult; readonly passed: boolean }>,
+): Promise<readonly Step[]> => {
+  const steps: Step[] = [];
+  for (const rate of rates) {
+    for (const isLastChance of [false, true]) {
+      const { run, passed } = await attempt(rate);
+      steps.push({ rate, run, outcome: passed ? 'passed' : 'failed' });
+      if (passed) break;
+      if (isLastChance) return steps;
+    }
+  }
+  return steps;
+};
+
+/** The highest step that passed, or undefined. */
+export const highest = (steps: readonly Step[]): Step | undefined =>
+  steps.filter((step) => step.outcome === 'passed').at(-1);

@@ -1,0 +1,100 @@
+// The JSON between this bench and its load generator (`load/config.go` holds the same names).
+import { type Static, Type } from '@sinclair/typebox';
+
+export interface PublishLoad {
+  readonly path: '/v1/publish' | '/v1/batch';
+  /** Whole header lines, as `X-API-Key: secret`. */
+  readonly headers: readonly string[];
+  /** Publications per second, open loop. */
+  readonly rate: number;
+  /** Publications in all. */
+  readonly count: number;
+  /** Publications per POST. */
+  readonly batch: number;
+  /** Keep-alive connections with at most one outstanding POST each. */
+  readonly connections: number;
+  readonly payloadBytes: number;
+}
+
+export interface LoadConfig {
+  readonly port: number;
+  readonly path: string;
+  readonly connections: number;
+  /** Connections being opened at the same time. */
+  readonly opening: number;
+  /** Text frames sent before the subscriptions. */
+  readonly frames: readonly string[];
+  /** Channels c0…; 0 gives each connection a channel of its own. */
+  readonly channels: number;
+  readonly perConnection: number;
+  /** Each n-th connection has every message read, which gives latency; the others are counted exactly. 0: none. */
+  readonly sampleEvery: number;
+  readonly settleMs: number;
+  /** How long connections are held open when nothing is published. */
+  readonly holdMs: number;
+  readonly publish?: PublishLoad;
+  readonly probe?: { readonly path: string; readonly everyUs: number };
+  readonly pids: readonly number[];
+  readonly spinUs: number;
+  readonly drainMs: number;
+}
+
+const count = Type.Integer();
+const real = Type.Number();
+const latency = Type.Object({
+  count,
+  meanMs: real,
+  p50Ms: real,
+  p90Ms: real,
+  p99Ms: real,
+  p999Ms: real,
+  maxMs: real,
+});
+
+/** CPU is in cores, `starved` the share of the time in which a process was ready but had no core, memory in bytes, times in the unit their name says. */
+export const loadResultSchema = Type.Object({
+  opened: count,
+  failed: count,
+  closed: count,
+  openPerSecond: real,
+  openLoaderCpu: real,
+  published: count,
+  positions: count,
+  positionsOk: Type.Boolean(),
+  requests: count,
+  refused: count,
+  expected: count,
+  received: count,
+  missing: count,
+  skipped: count,
+  duplicates: count,
+  gaps: count,
+  unreadable: count,
+  frames: count,
+  reads: count,
+  bytes: count,
+  deliveriesPerSecond: real,
+  publishedPerSecond: real,
+  spanSeconds: real,
+  loaderCpu: real,
+  loaderStarved: real,
+  latency,
+  answer: latency,
+  waited: latency,
+  probe: latency,
+  processes: Type.Array(
+    Type.Object({
+      pid: count,
+      openCpu: real,
+      cpu: real,
+      starved: real,
+      rssBeforeBytes: count,
+      rssOpenBytes: count,
+      rssMaxBytes: count,
+      rssEndBytes: count,
+    }),
+  ),
+  note: Type.String(),
+});
+
+export type LoadResult = Static<typeof loadResultSchema>;

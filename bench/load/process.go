@@ -1,0 +1,106 @@
+// CPU time and memory of processes as the kernel counts them.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+const clockTicksPerSecond = 100 // USER_HZ, fixed on Linux
+
+// cpuSeconds is the user and system time a process has used.
+func cpuSeconds(pid int) float64 {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return 0
+	}
+	fields := bytes.Fields(stat[end+1:])
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(string(fields[11]), 64)
+	system, _ := strconv.ParseFloat(string(fields[12]), 64)
+	return (user + system) / clockTicksPerSecond
+}
+
+// rssBytes is the resident memory of a process.
+func rssBytes(pid int) int64 {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(statm)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// ownCPUSeconds has a finer grain than the clock ticks of /proc.
+func ownCPUSeconds() float64 {
+	var use syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) != nil {
+		return 0
+	}
+	seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
+	return seconds(use.Utime) + seconds(use.Stime)
+}
+
+// waitedSeconds is how long the main thread of a process was ready to run but had no core, 0 where the kernel does not say.
+func waitedSeconds(pid int) float64 {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(stat)
+	if len(fields) < 2 {
+		return 0
+	}
+	nanoseconds, _ := strconv.ParseFloat(string(fields[1]), 64)
+	return nanoseconds / 1e9
+}
+
+// watched follows the processes of Config.Pids through a run.
+type watched struct {
+	use    []ProcessUse
+	cpu    []float64
+	waited []float64
+	markUs int64
+}
+
+func watch(pids []int, nowUs int64) *watched {
+	w := &watched{cpu: make([]float64, len(pids)), waited: make([]float64, len(pids)), markUs: nowUs}
+	for i, pid := range pids {
+		rss := rssBytes(pid)
+		w.use = append(w.use, ProcessUse{Pid: pid, RssBeforeBytes: rss, RssMaxBytes: rss})
+		w.cpu[i], w.waited[i] = cpuSeconds(pid), waitedSeconds(pid)
+	}
+	return w
+}
+
+// sinceMark reports CPU use and waiting for a core since the last call and starts a new span.
+func (w *watched) sinceMark(nowUs int64, store func(use *ProcessUse, cores, starved float64)) {
+	span := float64(nowUs-w.markUs) / 1e6
+	for i := range w.use {
+		cpu, waited := cpuSeconds(w.use[i].Pid), waitedSeconds(w.use[i].Pid)
+		store(&w.use[i], (cpu-w.cpu[i])/span, (waited-w.waited[i])/span)
+		w.cpu[i], w.waited[i] = cpu, waited
+	}
+	w.markUs = nowUs
+}
+
+func (w *watched) sampleMemory() {
+	for i := range w.use {
+		if rss := rssBytes(w.use[i].Pid); rss > w.use[i].RssMaxBytes {
+			w.use[i].RssMaxBytes = rss
+		}
+	}
+}

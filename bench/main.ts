@@ -1,0 +1,89 @@
+// `npm run bench`: runs the scenarios one after the other on each server and reports.
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parseBenchArguments, type BenchArguments, usage } from './arguments.ts';
+import { describeEnvironment } from './environment.ts';
+import { buildLoader, createLoader, type Loader } from './loader.ts';
+import { type Pinning, pinBench } from './pinning.ts';
+import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
+import type { Scenario } from './scenario.ts';
+import { connect } from './scenarios/connect.ts';
+import { fanout } from './scenarios/fanout.ts';
+import { idleMemory } from './scenarios/idle-memory.ts';
+import { manyChannels } from './scenarios/many-channels.ts';
+import { publish } from './scenarios/publish.ts';
+import { stall } from './scenarios/stall.ts';
+import { buildControls, type ServerName, startServer } from './servers.ts';
+
+const scenarios: readonly Scenario[] = [fanout, manyChannels, publish, connect, idleMemory, stall];
+const BUSY_LOAD_AVERAGE = 0.5;
+/** sysexits.h EX_USAGE. */
+const EXIT_CODE_USAGE = 64;
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+
+const measureOne = async (
+  scenario: Scenario,
+  name: ServerName,
+  context: { readonly load: Loader; readonly pinning: Pinning; readonly depth: BenchArguments['depth'] },
+): Promise<Outcome> => {
+  try {
+    await using server = await startServer(name, context.pinning);
+    const say = (line: string): void => print(`  ${scenario.name} · ${name} · ${line}`);
+    return { kind: 'measured', measured: await scenario.measure({ ...context, server, say }) };
+  } catch (error) {
+    // One server that cannot be measured must not cost the figures of the others.
+    return { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
+  }
+};
+
+const asJson = (report: ScenarioReport) => ({
+  scenario: report.scenario.name,
+  title: report.scenario.title,
+  verdicts: report.scenario.figures.flatMap((figure) => judge(figure, report.outcomes) ?? []),
+  servers: Object.fromEntries(report.outcomes),
+});
+
+const runBench = async (values: BenchArguments): Promise<void> => {
+  const startedAt = new Date().toISOString();
+  const pinning = await pinBench();
+  const environment = await describeEnvironment(pinning.description);
+  print(`${environment.cpu}, ${environment.cores} cores, Linux ${environment.kernel}, Node ${environment.node}`);
+  print(pinning.description);
+  if (environment.loadAverage > BUSY_LOAD_AVERAGE) {
+    print(`Load average ${environment.loadAverage.toFixed(2)}: others are using this machine, figures will be low.`);
+  }
+  const load = createLoader(await buildLoader());
+  await buildControls();
+  const reports: ScenarioReport[] = [];
+  for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
+    const outcomes = new Map<ServerName, Outcome>();
+    for (const name of values.servers ?? scenario.servers) {
+      outcomes.set(name, await measureOne(scenario, name, { load, pinning, depth: values.depth }));
+    }
+    const report = { scenario, outcomes };
+    reports.push(report);
+    print(renderScenario(report));
+  }
+  const path = values.jsonPath ?? join(import.meta.dirname, 'results', `${startedAt.replaceAll(':', '-')}.json`);
+  await mkdir(dirname(path), { recursive: true });
+  const content = { startedAt, depth: values.depth, environment, scenarios: reports.map(asJson) };
+  await writeFile(path, `${JSON.stringify(content, null, 2)}\n`);
+  print(`\nWritten to ${path}`);
+  const isBroken = reports.some(({ outcomes }) => [...outcomes.values()].some(({ kind }) => kind === 'failed'));
+  if (isBroken) process.exitCode = 1;
+};
+
+const names = scenarios.map(({ name }) => name);
+const parsed = parseBenchArguments(process.argv.slice(2), names);
+switch (parsed.kind) {
+  case 'help':
+    print(parsed.text);
+    break;
+  case 'error':
+    process.stderr.write(`${parsed.message}\n\n${usage(names)}\n`);
+    process.exitCode = EXIT_CODE_USAGE;
+    break;
+  case 'run':
+    await runBench(parsed.values);
+}

@@ -1,0 +1,84 @@
+// Ladder, verdicts, tables and arguments of the bench.
+import { expect, test } from 'vitest';
+import { parseBenchArguments } from './arguments.ts';
+import { climb, highest } from './ladder.ts';
+import type { LoadResult } from './load-types.ts';
+import { judge, type Outcome, table } from './report.ts';
+import type { ServerName } from './servers.ts';
+
+const run = {} as LoadResult;
+const measured = (figures: Record<string, number>): Outcome => ({
+  kind: 'measured',
+  measured: { rows: [], figures, runs: [] },
+});
+const outcomes = (raw: number | undefined, weir: number | undefined) =>
+  new Map<ServerName, Outcome>([
+    ['raw-uws', raw === undefined ? { kind: 'failed', message: 'no' } : measured({ rate: raw })],
+    ['weir-redis', weir === undefined ? { kind: 'failed', message: 'no' } : measured({ rate: weir })],
+  ]);
+
+test('a ladder ends at the first rate that fails twice and does not count it', async () => {
+  const asked: number[] = [];
+  const steps = await climb([1, 2, 3], (rate) => {
+    asked.push(rate);
+    return Promise.resolve({ run, passed: rate < 2 });
+  });
+  expect(asked).toEqual([1, 2, 2]);
+  expect(highest(steps)?.rate).toBe(1);
+});
+
+test('a step that fails once and then passes counts, and both runs are kept', async () => {
+  let tries = 0;
+  const steps = await climb([1], () => Promise.resolve({ run, passed: (tries += 1) === 2 }));
+  expect(steps.map(({ outcome }) => outcome)).toEqual(['failed', 'passed']);
+  expect(highest(steps)?.rate).toBe(1);
+});
+
+test('a ladder without any passed step has no highest', async () => {
+  expect(highest(await climb([1], () => Promise.resolve({ run, passed: false })))).toBeUndefined();
+});
+
+test('a bar relative to raw needs the raw figure of the same run', () => {
+  const figure = { name: 'rate', unit: '/s', better: 'higher' as const, bar: { timesRaw: 1 } };
+  expect(judge(figure, outcomes(undefined, 5))).toBeUndefined();
+  expect(judge(figure, outcomes(5, undefined))).toBeUndefined();
+  expect(judge(figure, outcomes(5, 4))?.verdict).toBe('missed');
+  expect(judge(figure, outcomes(5, 5))?.verdict).toBe('reached');
+});
+
+test('a bar for which lower is better is missed above it', () => {
+  const figure = { name: 'rate', unit: 'ms', better: 'lower' as const, bar: { value: 10 } };
+  expect(judge(figure, outcomes(undefined, 10.1))?.verdict).toBe('missed');
+  expect(judge(figure, outcomes(undefined, 10))?.verdict).toBe('reached');
+});
+
+test('a table aligns its columns, fills holes and drops columns without values', () => {
+  expect(
+    table([
+      { name: 'a', rate: 1_000, note: '' },
+      { name: 'longer', more: 'x', note: '' },
+    ]),
+  ).toBe(['name     rate  more', '------  -----  ----', 'a       1,000', 'longer         x'].join('\n'));
+});
+
+test.each([
+  [['--scenario', 'fanout,nothing'], '--scenario: one of fanout, stall expected, got "nothing"'],
+  [['--server', 'uws'], '--server: one of raw-uws, npm-ws, weir-redis, weir-memory expected, got "uws"'],
+  [['--wrong'], "Unknown option '--wrong'"],
+])('arguments %j are refused by name', (argv, message) => {
+  const parsed = parseBenchArguments(argv, ['fanout', 'stall']);
+  expect(parsed.kind).toBe('error');
+  expect(parsed.kind === 'error' ? parsed.message : '').toContain(message);
+});
+
+test('arguments choose scenarios, servers, depth and the file', () => {
+  expect(
+    parseBenchArguments(
+      ['--scenario', 'stall', '--server', 'raw-uws', '--quick', '--json', 'x.json'],
+      ['fanout', 'stall'],
+    ),
+  ).toEqual({
+    kind: 'run',
+    values: { scenarios: ['stall'], servers: ['raw-uws'], depth: 'quick', jsonPath: 'x.json' },
+  });
+});

@@ -1,0 +1,108 @@
+// The contract of a scenario: it measures one server and answers rows for the table and figures to compare.
+import type { LoadConfig, LoadResult } from './load-types.ts';
+import type { Loader } from './loader.ts';
+import type { Pinning } from './pinning.ts';
+import type { BenchServer, ServerName } from './servers.ts';
+
+/** `quick` is for a look: shorter and fewer steps, no figure to quote. */
+export type Depth = 'full' | 'quick';
+
+export interface Measuring {
+  readonly server: BenchServer;
+  readonly load: Loader;
+  readonly depth: Depth;
+  readonly pinning: Pinning;
+  /** One line of progress. */
+  readonly say: (line: string) => void;
+}
+
+/** One line of a scenario's table: column to value, in the order they are shown. */
+export type Row = Readonly<Record<string, number | string>>;
+
+export interface Measured {
+  readonly rows: readonly Row[];
+  /** The figures by which servers are compared, by name of a `Figure`. */
+  readonly figures: Readonly<Record<string, number>>;
+  /** Everything the load generator answered, for the JSON file. */
+  readonly runs: readonly LoadResult[];
+}
+
+export interface Figure {
+  readonly name: string;
+  readonly unit: string;
+  readonly better: 'higher' | 'lower';
+  /** What Weir through Redis must reach: a number, or a multiple of raw uWebSockets.js in the same run. */
+  readonly bar?: { readonly value: number } | { readonly timesRaw: number };
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly title: string;
+  readonly figures: readonly Figure[];
+  /** Servers measured when the command line names none. */
+  readonly servers: readonly ServerName[];
+  measure(measuring: Measuring): Promise<Measured>;
+}
+
+/** Publisher connections of every scenario, none of which pipelines. */
+export const PUBLISHER_CONNECTIONS = 64;
+export const PAYLOAD_BYTES = 128;
+
+/** What all loads have in common: one subscription to c0 per connection, on the given server. */
+export const baseLoad = (server: BenchServer, connections: number): LoadConfig => ({
+  port: server.port,
+  path: '/v1/ws',
+  connections,
+  opening: 200,
+  frames: ['{"id":1,"type":"connect"}'],
+  channels: 1,
+  perConnection: 1,
+  sampleEvery: 50,
+  settleMs: 500,
+  holdMs: 0,
+  pids: [server.pid],
+  // Wakes of a sleeping reader are charged to the server; 100 us covers the pauses between flushes to 1 000 sockets.
+  spinUs: 100,
+  drainMs: 5_000,
+});
+
+/** Every publication accepted with its own position and delivered exactly once, in order, to all. */
+export const isComplete = (run: LoadResult, publications: number): boolean =>
+  run.failed === 0 &&
+  run.closed === 0 &&
+  run.refused === 0 &&
+  run.published === publications &&
+  run.positions === publications &&
+  run.missing === 0 &&
+  run.skipped + run.duplicates + run.gaps + run.unreadable === 0;
+
+export const round = (value: number, digits = 0): number => {
+  const factor = 10 ** digits;
+  return Math.round(value * factor) / factor;
+};
+
+export const serverCpu = (run: LoadResult): number => run.processes[0]?.cpu ?? 0;
+
+/** Above this share of waiting for a core a run says more about the machine than about the server. */
+const STARVED_SHARE = 0.05;
+
+/** The first error of a run, and whether others took the core away from the server or the load generator. */
+export const noteOf = (run: LoadResult): string => {
+  const shares = { server: run.processes[0]?.starved ?? 0, loader: run.loaderStarved };
+  const starved = Object.entries(shares)
+    .filter(([, share]) => share > STARVED_SHARE)
+    .map(([who, share]) => `${who} had no core for ${round(share * 100)} % of the time`);
+  return [...(run.note === '' ? [] : [run.note]), ...starved].join('; ');
+};
+
+/** The columns that every publishing step shows. */
+export const loadColumns = (run: LoadResult): Row => ({
+  'deliveries/s': round(run.deliveriesPerSecond),
+  'p50 ms': round(run.latency.p50Ms, 1),
+  'p99 ms': round(run.latency.p99Ms, 1),
+  'max ms': round(run.latency.maxMs, 1),
+  missing: run.missing,
+  'server CPU': round(serverCpu(run), 2),
+  'loader CPU': round(run.loaderCpu, 2),
+  note: noteOf(run),
+});

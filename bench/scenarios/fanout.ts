@@ -1,0 +1,66 @@
+// Fan-out: one channel, 1 000 subscribers, 128 B, at rising rates.
+import { climb, highest } from '../ladder.ts';
+import {
+  baseLoad,
+  isComplete,
+  loadColumns,
+  type Measured,
+  PAYLOAD_BYTES,
+  PUBLISHER_CONNECTIONS,
+  type Scenario,
+} from '../scenario.ts';
+import type { ServerName } from '../servers.ts';
+
+const SUBSCRIBERS = 1_000;
+const MAX_P99_MS = 100;
+/** Publications per second. */
+const RATES = [100, 500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000];
+/** npm `ws` ends between 100 and 500. */
+const FINE_RATES = [50, 100, 150, 200, 300, 500, 1_000];
+
+const ratesFor = (server: ServerName, isQuick: boolean): readonly number[] => {
+  const rates = server === 'npm-ws' ? FINE_RATES : RATES;
+  return isQuick ? rates.filter((_, index) => index % 2 === 0) : rates;
+};
+
+export const fanout: Scenario = {
+  name: 'fanout',
+  title: `Fan-out: 1 channel × ${SUBSCRIBERS} subscribers × ${PAYLOAD_BYTES} B; a step passes with p99 <= ${MAX_P99_MS} ms and nothing missing`,
+  servers: ['raw-uws', 'npm-ws', 'weir-redis'],
+  figures: [
+    { name: 'sustained deliveries/s', unit: '/s', better: 'higher', bar: { timesRaw: 1 } },
+    { name: 'p99 at 100 000 deliveries/s', unit: 'ms', better: 'lower', bar: { value: 20 } },
+  ],
+  measure: async ({ server, load, depth, say }): Promise<Measured> => {
+    const isQuick = depth === 'quick';
+    const seconds = isQuick ? 2 : 5;
+    const steps = await climb(ratesFor(server.name, isQuick), async (rate) => {
+      const count = rate * seconds;
+      const run = await load({
+        ...baseLoad(server, SUBSCRIBERS),
+        publish: {
+          path: '/v1/publish',
+          headers: server.publishHeaders,
+          rate,
+          count,
+          batch: 1,
+          connections: PUBLISHER_CONNECTIONS,
+          payloadBytes: PAYLOAD_BYTES,
+        },
+      });
+      const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
+      say(`${rate} msg/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`);
+      return { run, passed };
+    });
+    const slow = steps.filter((step) => step.rate === 100).at(-1);
+    return {
+      rows: steps.map(({ rate, run, outcome }) => ({ 'msg/s': rate, outcome, ...loadColumns(run) })),
+      figures: {
+        // By the schedule, which a passed step has kept: the measured rate differs by the tail of the last flush.
+        'sustained deliveries/s': (highest(steps)?.rate ?? 0) * SUBSCRIBERS,
+        ...(slow === undefined ? {} : { 'p99 at 100 000 deliveries/s': slow.run.latency.p99Ms }),
+      },
+      runs: steps.map((step) => step.run),
+    };
+  },
+};

@@ -1,0 +1,103 @@
+// The servers that are measured: two controls and Weir, each a process of its own pinned to the server core.
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { freePort } from '../loadbalancer/cluster/free-port.ts';
+import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
+import { startProcess } from '../loadbalancer/cluster/process.ts';
+import { startRedis } from '../loadbalancer/cluster/redis-process.ts';
+import { BUILD_DIRECTORY } from './loader.ts';
+import type { Pinning } from './pinning.ts';
+
+export const SERVER_NAMES = ['raw-uws', 'npm-ws', 'weir-redis', 'weir-memory'] as const;
+export type ServerName = (typeof SERVER_NAMES)[number];
+
+export interface BenchServer extends AsyncDisposable {
+  readonly name: ServerName;
+  readonly port: number;
+  readonly pid: number;
+  /** Whole header lines that a publish needs. */
+  readonly publishHeaders: readonly string[];
+  /** Text of `GET /metrics`; undefined for the controls. */
+  readonly metrics?: () => Promise<string>;
+}
+
+const CONTROLS = ['raw-uws', 'npm-ws'] as const;
+type ControlName = (typeof CONTROLS)[number];
+
+/** Compiles the controls, so that no TypeScript loader shares their process. */
+export const buildControls = async (): Promise<void> => {
+  await build({
+    entryPoints: CONTROLS.map((name) => join(import.meta.dirname, 'controls', `${name}.ts`)),
+    outdir: BUILD_DIRECTORY,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+  });
+};
+
+const isUp = async (port: number): Promise<boolean> => {
+  const response = await fetch(`http://127.0.0.1:${port}/health/ready`, { signal: AbortSignal.timeout(1_000) });
+  await response.arrayBuffer();
+  return response.ok;
+};
+
+/** Needs `buildControls` to have run. */
+export const startControl = async (name: ControlName, pinning: Pinning): Promise<BenchServer> => {
+  const port = await freePort();
+  // taskset replaces itself by the command it is given, so the pid is the server's.
+  const [command, ...args] = [
+    ...pinning.serverPrefix,
+    process.execPath,
+    join(BUILD_DIRECTORY, `${name}.mjs`),
+    String(port),
+  ];
+  const running = await startProcess({ name, command, args, readyWhen: () => isUp(port) });
+  return {
+    name,
+    port,
+    pid: running.pid,
+    publishHeaders: [],
+    [Symbol.asyncDispose]: () => running.stop(),
+  };
+};
+
+const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): Promise<BenchServer> => {
+  if (!existsSync(join(projectRoot(), 'dist', 'gateway', 'main.js'))) {
+    throw new Error('dist/gateway/main.js is missing: run "npm run build" first; the bench measures the build');
+  }
+  const redis = name === 'weir-redis' ? await startRedis() : undefined;
+  const apiKey = randomBytes(16).toString('hex');
+  const node = await startNode({
+    name: `bench-${name}`,
+    apiKey,
+    entry: 'built',
+    ...(redis === undefined ? {} : { redisUrl: redis.url }),
+    prefix: pinning.serverPrefix,
+    env: { WEIR_LOG_LEVEL: 'warn' },
+  }).catch(async (error: unknown) => {
+    await redis?.stop();
+    throw error;
+  });
+  const { url, port, pid } = node;
+  return {
+    name,
+    port,
+    pid,
+    publishHeaders: [`X-API-Key: ${apiKey}`],
+    metrics: async () => {
+      const response = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': apiKey } });
+      return response.ok ? await response.text() : '';
+    },
+    [Symbol.asyncDispose]: async () => {
+      await node.stop();
+      await redis?.stop();
+    },
+  };
+};
+
+export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> =>
+  name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);

@@ -1,0 +1,83 @@
+// The contract between a node and the backplane: numbered publications in, ordered deliveries out.
+//
+// ## Numbering
+// - A channel's first publication is offset 1 of a fresh epoch, +1 each. Offset, epoch, history and the notification of
+//   subscribers happen in one atomic step: a position that was returned is in the log, and no other publication has it.
+// - Concurrent publishers (also of other processes) get distinct positions; every subscriber of every node sees the same order.
+// - The numbering outlives the history: a quiet channel keeps epoch and top offset for days. When it is gone, the epoch is new.
+//
+// ## Two paths, two names
+// `publish` goes to the backplane. What arrives from it may only be delivered locally (`BrokerEvents.onPublications`);
+// a driver never hands a publication to its own node by another way than it reaches the other nodes.
+//
+// ## Who closes
+// Whoever created the driver calls `close()`; afterwards every call rejects with `BrokerUnavailableError` and no event fires.
+import type { ControlBus } from './control.ts';
+import type { History } from './history.ts';
+import type { ChannelPosition, Publication, PublishRequest } from './publication.ts';
+
+export type { ChannelPosition } from './publication.ts';
+
+export interface PublishResult extends ChannelPosition {
+  /** True when `messageId` was seen before; the position is that of the first publication. */
+  readonly duplicate: boolean;
+}
+
+/** A run of publications of one channel: contiguous offsets, one epoch, in order. */
+export interface PublicationRun {
+  readonly channel: string;
+  readonly epoch: string;
+  /** Never empty; `publications[i].offset === publications[0].offset + i`. */
+  readonly publications: readonly Publication[];
+}
+
+export type BrokerHealth =
+  | { readonly state: 'ready' }
+  /** `subscriber`: publications may be missed; `publisher`: publishes fail fast; `both`. */
+  | { readonly state: 'degraded'; readonly affected: 'subscriber' | 'publisher' | 'both'; readonly reason: string };
+
+export interface BrokerEvents {
+  /** Publications of subscribed channels, in the order of the backplane. Called synchronously; must not throw. */
+  onPublications(run: PublicationRun): void;
+  /**
+   * The path on which publications arrive was interrupted: from now on they may be missed.
+   * Fired once per interruption, before any later `onRestored`.
+   */
+  onInterrupted(reason: string): void;
+  /**
+   * The path works again and every channel still subscribed is subscribed anew. What was published in between was not
+   * delivered: the receiver compares positions (`History.positions`) and heals.
+   */
+  onRestored(): void;
+  /** Health changed; also fired once when the driver first becomes ready. */
+  onHealth(health: BrokerHealth): void;
+  /** Every background error, named by where it happened. Never thrown elsewhere. */
+  onError(error: Error, context: { readonly stage: string }): void;
+}
+
+export interface Broker {
+  readonly history: History;
+  readonly control: ControlBus;
+  /** Connects; resolves when publish and subscribe paths are usable. Keeps trying for ever; `onHealth` tells meanwhile. */
+  start(events: BrokerEvents): Promise<void>;
+  /**
+   * Appends to the channel's log and notifies subscribers. Calls of one tick share a round trip; calls for one channel keep their order.
+   * Rejects with `BrokerUnavailableError` when the outcome is a failure or unknown (a retry with the same `messageId` is safe).
+   * Fails fast: never waits longer than the publish timeout, never queues while disconnected.
+   */
+  publish(request: PublishRequest): Promise<PublishResult>;
+  /**
+   * Starts deliveries of the channel to this node; resolves once everything published afterwards will arrive.
+   * Idempotent. Calls of one tick are batched. Rejects with `BrokerUnavailableError`; the channel is then not subscribed.
+   */
+  subscribe(channel: string): Promise<void>;
+  /** Ends deliveries; idempotent; a `subscribe` that follows in the same tick wins. */
+  unsubscribe(channel: string): Promise<void>;
+  health(): BrokerHealth;
+  close(): Promise<void>;
+}
+
+/** The backplane cannot be reached or did not answer in time. Temporary: error 114 on the wire. */
+export class BrokerUnavailableError extends Error {
+  override readonly name = 'BrokerUnavailableError';
+}

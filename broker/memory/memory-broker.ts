@@ -1,0 +1,141 @@
+// The in-memory driver: one broker per node on a shared backplane, for a single process and for tests.
+//
+// State changes are synchronous; deliveries happen in a later turn of the event loop, in the order of the backplane,
+// so that a publisher is never re-entered and a burst arrives as one run per channel.
+import type { ControlHandler } from '../control.ts';
+import type { Publication } from '../publication.ts';
+import type { Attachment, MemoryBackplane } from './backplane.ts';
+import { BrokerUnavailableError, type Broker, type BrokerEvents } from '../broker.ts';
+import { DEFAULT_LEASE_MS } from '../clock.ts';
+import { createMemoryControl } from './memory-control.ts';
+
+export { createMemoryBackplane, type MemoryBackplane, type MemoryBackplaneOptions } from './backplane.ts';
+
+export interface MemoryBrokerOptions {
+  readonly backplane: MemoryBackplane;
+  /** Unique name of the node in the cluster. */
+  readonly node: string;
+  readonly leaseMs?: number;
+}
+
+interface PendingRun {
+  readonly channel: string;
+  readonly epoch: string;
+  readonly publications: Publication[];
+}
+
+type State =
+  | { readonly kind: 'new' }
+  | { readonly kind: 'started'; readonly events: BrokerEvents }
+  | { readonly kind: 'closed' };
+
+export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS }: MemoryBrokerOptions): Broker => {
+  let state: State = { kind: 'new' };
+  const handlers = new Map<string, ControlHandler>();
+  const subscribed = new Set<string>();
+  let pending: PendingRun[] = [];
+  const lastRuns = new Map<string, PendingRun>();
+
+  let rejectClosed!: (error: Error) => void;
+  const closed = new Promise<never>((_, reject) => (rejectClosed = reject));
+  // Closing without an open request is no error.
+  closed.catch(() => undefined);
+
+  const assertUsable = (): BrokerEvents => {
+    if (state.kind === 'started') return state.events;
+    throw new BrokerUnavailableError(`the broker is ${state.kind === 'new' ? 'not started' : 'closed'}`);
+  };
+
+  const report = (error: unknown, stage: string): void => {
+    if (state.kind !== 'started') return;
+    state.events.onError(error instanceof Error ? error : new Error(String(error)), { stage });
+  };
+
+  const deliver = (run: PendingRun): void => {
+    if (state.kind !== 'started' || !subscribed.has(run.channel)) return;
+    try {
+      state.events.onPublications(run);
+    } catch (error) {
+      report(error, 'deliver');
+    }
+  };
+
+  const flush = (): void => {
+    const runs = pending;
+    pending = [];
+    lastRuns.clear();
+    for (const run of runs) deliver(run);
+  };
+
+  const attachment: Attachment = {
+    handlers,
+    accept(channel, epoch, publication) {
+      const last = lastRuns.get(channel);
+      if (last?.epoch === epoch) {
+        last.publications.push(publication);
+        return;
+      }
+      const run = { channel, epoch, publications: [publication] };
+      lastRuns.set(channel, run);
+      if (pending.push(run) === 1) setImmediate(flush);
+    },
+  };
+
+  const control = createMemoryControl({
+    backplane,
+    node,
+    leaseMs,
+    attachment,
+    handlers,
+    assertUsable,
+    closed,
+    onError: (error, { stage }) => report(error, stage),
+  });
+
+  /** Runs synchronous work at once; what it throws rejects. */
+  const settle = <T>(work: () => T): Promise<T> =>
+    new Promise((resolve) => {
+      assertUsable();
+      resolve(work());
+    });
+
+  return {
+    control,
+    history: {
+      read: (query) => settle(() => backplane.read(query)),
+      positions: (channels) => settle(() => channels.map((channel) => backplane.position(channel))),
+    },
+    start(events) {
+      if (state.kind !== 'new') return Promise.reject(new BrokerUnavailableError(`the broker is ${state.kind}`));
+      state = { kind: 'started', events };
+      events.onHealth({ state: 'ready' });
+      return Promise.resolve();
+    },
+    publish: (request) => settle(() => backplane.publish(request)),
+    subscribe: (channel) =>
+      settle(() => {
+        subscribed.add(channel);
+        backplane.subscribe(channel, attachment);
+      }),
+    unsubscribe: (channel) =>
+      settle(() => {
+        subscribed.delete(channel);
+        backplane.unsubscribe(channel, attachment);
+      }),
+    health() {
+      if (state.kind === 'started') return { state: 'ready' };
+      return { state: 'degraded', affected: 'both', reason: state.kind === 'new' ? 'not started' : 'closed' };
+    },
+    close() {
+      if (state.kind === 'closed') return Promise.resolve();
+      state = { kind: 'closed' };
+      for (const channel of subscribed) backplane.unsubscribe(channel, attachment);
+      subscribed.clear();
+      pending = [];
+      lastRuns.clear();
+      backplane.release(attachment);
+      rejectClosed(new BrokerUnavailableError('the broker is closed'));
+      return Promise.resolve();
+    },
+  };
+};

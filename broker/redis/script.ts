@@ -1,0 +1,37 @@
+// Lua scripts from files, run by their hash and sent in full only when the server does not know them.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Command, type Redis } from 'ioredis';
+
+export interface Script {
+  readonly source: string;
+  readonly sha: string;
+}
+
+export const loadScript = (file: string): Script => {
+  const source = readFileSync(new URL(`./lua/${file}`, import.meta.url), 'utf8');
+  return { source, sha: createHash('sha1').update(source).digest('hex') };
+};
+
+export const isNoScript = (error: unknown): boolean => error instanceof Error && error.message.startsWith('NOSCRIPT');
+
+const evaluate = (redis: Redis, name: 'EVALSHA' | 'EVAL', args: (string | number)[]): Promise<unknown> => {
+  const command = new Command(name, args, { replyEncoding: null });
+  redis.sendCommand(command);
+  return command.promise;
+};
+
+/** Runs a script whose order among other calls does not matter. Bulk strings of the reply are Buffers. */
+export const runScript = async (
+  redis: Redis,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> => {
+  try {
+    return await evaluate(redis, 'EVALSHA', [script.sha, keys.length, ...keys, ...args]);
+  } catch (error) {
+    if (!isNoScript(error)) throw error;
+    return evaluate(redis, 'EVAL', [script.source, keys.length, ...keys, ...args]);
+  }
+};

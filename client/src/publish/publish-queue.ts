@@ -1,0 +1,151 @@
+// Publishes on their way: in order, bounded, each with a messageId it keeps until it is answered.
+import { IDEMPOTENCY_WINDOW_MS } from '../../../protocol/limits.ts';
+import type { Cancel, Clock } from '../clock.ts';
+import { badRequest, CONNECTION_LOST, outcomeUnknown, queueOverflow, WeirError } from '../errors.ts';
+import { byteLength, encodeFields } from '../protocol/codec.ts';
+import type { Published } from '../protocol/wire.ts';
+import type { ReconnectStrategy } from '../reconnect/strategy.ts';
+import type { Connection } from '../session/connection.ts';
+
+export interface PublishOptions {
+  /** Conflation key. */
+  key?: string;
+  /** Idempotency key, at most 200 characters; generated when absent. */
+  messageId?: string;
+}
+
+export interface PublishLimits {
+  /** Publishes waiting or unanswered. */
+  maxMessages: number;
+  /** Bytes of them. */
+  maxBytes: number;
+  /** How often one is sent before a temporary error is final; lost connections do not count. */
+  maxAttempts: number;
+  /** Publishes wait while the socket has more bytes than this to send. */
+  maxBufferedBytes: number;
+}
+
+export interface PublishQueueSetup {
+  clock: Clock;
+  random(): number;
+  createId(): string;
+  strategy: ReconnectStrategy;
+  limits: PublishLimits;
+}
+
+export interface PublishQueue {
+  publish(channel: string, data: unknown, options: PublishOptions): Promise<Published>;
+  attach(connection: Connection): void;
+  detach(connection: Connection): void;
+  /** Sends what may be sent now. */
+  pump(): void;
+  rejectAll(error: WeirError): void;
+}
+
+interface Item {
+  order: number;
+  fields: string;
+  bytes: number;
+  attempts: number;
+  firstSentMs: number | undefined;
+  resolve(published: Published): void;
+  reject(error: WeirError): void;
+}
+
+/** Sockets do not tell when their buffer empties, so a full one is looked at again after this long, ms. */
+const BUFFER_POLL_MS = 10;
+
+export const createPublishQueue = ({ clock, random, createId, strategy, limits }: PublishQueueSetup): PublishQueue => {
+  const live = new Set<Item>();
+  let waiting: Item[] = [];
+  let bytes = 0;
+  let lastOrder = 0;
+  let connection: Connection | undefined;
+  /** Set while all publishes wait: for room in the buffer, or for the delay after a temporary error. */
+  let paused: Cancel | undefined;
+
+  const forget = (item: Item): void => {
+    if (live.delete(item)) bytes -= item.bytes;
+  };
+  const fail = (item: Item, error: WeirError): void => {
+    forget(item);
+    item.reject(error);
+  };
+  const requeue = (item: Item): void => {
+    const index = waiting.findLastIndex((other) => other.order < item.order);
+    waiting.splice(index + 1, 0, item);
+  };
+  const pause = (delayMs: number): void => {
+    paused?.();
+    paused = clock.after(delayMs, () => {
+      paused = undefined;
+      pump();
+    });
+  };
+
+  const handleOutcome = (item: Item, outcome: Published | WeirError): void => {
+    if (!live.has(item)) return;
+    if (!(outcome instanceof WeirError)) {
+      forget(item);
+      item.resolve(outcome);
+      pump();
+    } else if (outcome.code === CONNECTION_LOST) {
+      // Sent again on the next connection; the server knows the messageId and answers with the same position.
+      requeue(item);
+    } else if (outcome.temporary && ++item.attempts < limits.maxAttempts) {
+      requeue(item);
+      pause(outcome.retryAfterMs ?? strategy(item.attempts, random));
+    } else fail(item, outcome);
+  };
+
+  const pump = (): void => {
+    while (connection && !paused && waiting.length > 0) {
+      if (connection.bufferedBytes > limits.maxBufferedBytes) {
+        pause(BUFFER_POLL_MS);
+        return;
+      }
+      const item = waiting.shift()!;
+      item.firstSentMs ??= clock.now();
+      if (clock.now() - item.firstSentMs > IDEMPOTENCY_WINDOW_MS) fail(item, outcomeUnknown());
+      else connection.requestEncoded('publish', item.fields, (outcome) => handleOutcome(item, outcome));
+    }
+  };
+
+  const enqueue = (fields: string): Promise<Published> =>
+    new Promise((resolve, reject) => {
+      const size = byteLength(fields);
+      if (live.size >= limits.maxMessages || bytes + size > limits.maxBytes) throw queueOverflow();
+      bytes += size;
+      const item = { order: ++lastOrder, fields, bytes: size, attempts: 0, firstSentMs: undefined, resolve, reject };
+      live.add(item);
+      waiting.push(item);
+      pump();
+    });
+
+  return {
+    publish: async (channel, data, { key, messageId = createId() }) => {
+      let fields: string;
+      try {
+        // Encoded now: later changes of `data` must not reach a retry. `undefined` has no JSON and becomes null.
+        fields = encodeFields({ channel, data: data ?? null, ...(key !== undefined && { key }), messageId });
+      } catch (error) {
+        throw badRequest(error);
+      }
+      return enqueue(fields);
+    },
+    attach: (next) => {
+      connection = next;
+      pump();
+    },
+    detach: (gone) => {
+      if (connection === gone) connection = undefined;
+    },
+    pump,
+    rejectAll: (error) => {
+      waiting = [];
+      paused?.();
+      paused = undefined;
+      for (const item of [...live]) fail(item, error);
+    },
+  };
+};

@@ -1,0 +1,24 @@
+// What a closed connection means for the next one: whether to try again, and any delay the server gave.
+import { mayReconnect } from '../../../protocol/codes.ts';
+import { TOKEN_EXPIRED } from '../errors.ts';
+import type { TransportClose } from '../transport/transport.ts';
+
+export type Verdict = { kind: 'stop' } | { kind: 'retry'; serverDelayMs: number | undefined };
+
+const TRY_LATER = 1013;
+
+const retryAfterMs = (reason: string): number | undefined => {
+  const digits = /retryAfterMs=(\d+)/.exec(reason)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+};
+
+/** The close code decides from the number alone; a refused `connect` decides by its error (an expired token is fetched anew). */
+export const judgeClose = ({ code, reason, error }: TransportClose): Verdict => {
+  if (error) {
+    return error.temporary || error.code === TOKEN_EXPIRED
+      ? { kind: 'retry', serverDelayMs: error.retryAfterMs }
+      : { kind: 'stop' };
+  }
+  if (!mayReconnect(code)) return { kind: 'stop' };
+  return { kind: 'retry', serverDelayMs: code === TRY_LATER ? retryAfterMs(reason) : undefined };
+};

@@ -1,0 +1,247 @@
+// Keeps the client connected: attempts, retries, and the move to another node that opens the new connection first.
+import type { Cancel } from '../clock.ts';
+import { closedByServer, disconnected, type WeirError } from '../errors.ts';
+import type { Connected, Push, ReconnectPush } from '../protocol/wire.ts';
+import type { ReconnectStrategy } from '../reconnect/strategy.ts';
+import { judgeClose } from '../reconnect/verdict.ts';
+import type { TransportClose } from '../transport/transport.ts';
+import { type Connection, type ConnectionSetup, createConnection } from './connection.ts';
+
+export type ClientState = 'disconnected' | 'connecting' | 'connected';
+
+export interface SessionHooks {
+  onState(state: ClientState, previous: ClientState, reason: TransportClose | undefined): void;
+  onReconnecting(attempt: number, delayMs: number): void;
+  onConnected(connected: Connected): void;
+  /** From now on this is the connection to use. */
+  onAttach(connection: Connection): void;
+  /** This connection is closed, or about to be. */
+  onDetach(connection: Connection): void;
+  /** A second connection is open: subscribe there, then call `finishMove`. */
+  onMove(connection: Connection): void;
+  onPush(connection: Connection, push: Push): void;
+  onFlushed(): void;
+  onError(error: WeirError): void;
+  /** Disconnected for good: by the caller, or by a close that forbids to reconnect. */
+  onStopped(error: WeirError): void;
+}
+
+export interface Session {
+  readonly state: ClientState;
+  connect(): void;
+  disconnect(): void;
+  finishMove(): void;
+}
+
+type Phase =
+  | { name: 'disconnected' }
+  | { name: 'waiting'; cancel: Cancel }
+  | { name: 'opening'; connection: Connection }
+  | { name: 'connected'; connection: Connection; cancelStable: Cancel };
+
+type Move =
+  | { name: 'none' }
+  | { name: 'scheduled'; cancel: Cancel }
+  | { name: 'opening'; connection: Connection }
+  | { name: 'resubscribing'; connection: Connection; cancel: Cancel };
+
+/** Connected this long, the next loss counts as a first one, ms. */
+const STABLE_MS = 10_000;
+const NORMAL = 1000;
+
+const publicState = (phase: Phase): ClientState => {
+  switch (phase.name) {
+    case 'disconnected':
+      return 'disconnected';
+    case 'waiting':
+    case 'opening':
+      return 'connecting';
+    case 'connected':
+      return 'connected';
+  }
+};
+
+export const createSession = (
+  setup: ConnectionSetup,
+  strategy: ReconnectStrategy,
+  random: () => number,
+  hooks: SessionHooks,
+): Session => {
+  const { clock } = setup;
+  let phase: Phase = { name: 'disconnected' };
+  let shown: ClientState = 'disconnected';
+  let move: Move = { name: 'none' };
+  let moveDeadlineMs = 0;
+  let attempts = 0;
+  let sessionId: string | undefined;
+
+  /** Handlers of the state event may call back into the session: whoever goes on after `enter` checks the phase again. */
+  const enter = (next: Phase, reason?: TransportClose): void => {
+    if (phase.name === 'connected') phase.cancelStable();
+    phase = next;
+    show(reason);
+  };
+  const show = (reason?: TransportClose): void => {
+    const state = publicState(phase);
+    const previous = shown;
+    shown = state;
+    if (state !== previous) hooks.onState(state, previous, reason);
+  };
+
+  const open = (): Connection => {
+    const connection: Connection = createConnection(setup, sessionId, {
+      onOpen: (connected) => handleOpen(connection, connected),
+      onPush: (push) => handlePush(connection, push),
+      onFlushed: hooks.onFlushed,
+      onError: hooks.onError,
+      onClosed: (close) => handleClosed(connection, close),
+    });
+    return connection;
+  };
+
+  const settle = (connection: Connection): void => {
+    const cancelStable = clock.after(STABLE_MS, () => {
+      attempts = 0;
+    });
+    if (phase.name === 'connected') phase.cancelStable();
+    phase = { name: 'connected', connection, cancelStable };
+    // First, so that handlers of the state event can use the connection.
+    hooks.onAttach(connection);
+    show();
+  };
+
+  const handleOpen = (connection: Connection, connected: Connected): void => {
+    sessionId = connected.session;
+    if (move.name === 'opening' && move.connection === connection) {
+      const cancel = clock.after(Math.max(0, moveDeadlineMs - clock.now()), finishMove);
+      move = { name: 'resubscribing', connection, cancel };
+      hooks.onMove(connection);
+    } else settle(connection);
+    hooks.onConnected(connected);
+  };
+
+  const handlePush = (connection: Connection, push: Push): void => {
+    if (push.type === 'reconnect') {
+      if (phase.name === 'connected' && phase.connection === connection) scheduleMove(push);
+    } else hooks.onPush(connection, push);
+  };
+
+  const scheduleMove = ({ afterMs, withinMs }: Pick<ReconnectPush, 'afterMs' | 'withinMs'>): void => {
+    if (move.name !== 'none') return;
+    moveDeadlineMs = clock.now() + Math.max(afterMs, withinMs);
+    const cancel = clock.after(afterMs, () => {
+      move = { name: 'opening', connection: open() };
+    });
+    move = { name: 'scheduled', cancel };
+  };
+
+  /** Leaves the old connection for the new one; what was published on the old and not answered goes again on the new. */
+  const finishMove = (): void => {
+    if (move.name !== 'resubscribing' || phase.name !== 'connected') return;
+    const { connection: next, cancel } = move;
+    const old = phase.connection;
+    cancel();
+    move = { name: 'none' };
+    phase.cancelStable();
+    const moved: Phase = { name: 'connected', connection: next, cancelStable: () => undefined };
+    phase = moved;
+    // First close, so that unanswered publishes are back in the queue before newer ones leave it.
+    old.close(NORMAL, 'moved');
+    hooks.onDetach(old);
+    if (phase === moved) settle(next);
+  };
+
+  const dropMove = (): void => {
+    const dropped = move;
+    move = { name: 'none' };
+    if ('cancel' in dropped) dropped.cancel();
+    if ('connection' in dropped) {
+      hooks.onDetach(dropped.connection);
+      dropped.connection.close(NORMAL, 'not needed');
+    }
+  };
+
+  const handleClosed = (connection: Connection, close: TransportClose): void => {
+    if ('connection' in move && move.connection === connection) {
+      if (move.name === 'resubscribing') move.cancel();
+      move = { name: 'none' };
+      hooks.onDetach(connection);
+      if (close.error) hooks.onError(close.error);
+      // The old connection still serves: try again until the server closes that one.
+      const verdict = judgeClose(close);
+      if (verdict.kind === 'retry') {
+        const delayMs = verdict.serverDelayMs ?? strategy(++attempts, random);
+        scheduleMove({ afterMs: delayMs, withinMs: Math.max(0, moveDeadlineMs - clock.now()) });
+      }
+      return;
+    }
+    if (!('connection' in phase) || phase.connection !== connection) return;
+    const verdict = judgeClose(close);
+    switch (verdict.kind) {
+      case 'stop':
+        stop(close.error ?? closedByServer(close.code, close.reason), close);
+        return;
+      case 'retry':
+        if (close.error) hooks.onError(close.error);
+        replace(connection, close, verdict.serverDelayMs);
+    }
+  };
+
+  /** The connection in use is gone: the one of a move takes over, else a new one after a delay. */
+  const replace = (connection: Connection, close: TransportClose, serverDelayMs: number | undefined): void => {
+    const wasMove = move;
+    switch (wasMove.name) {
+      case 'resubscribing':
+        wasMove.cancel();
+        move = { name: 'none' };
+        settle(wasMove.connection);
+        hooks.onDetach(connection);
+        return;
+      case 'opening':
+        move = { name: 'none' };
+        enter({ name: 'opening', connection: wasMove.connection }, close);
+        hooks.onDetach(connection);
+        return;
+      case 'scheduled':
+      case 'none': {
+        dropMove();
+        attempts += 1;
+        const attempt = attempts;
+        const delayMs = serverDelayMs ?? strategy(attempt, random);
+        const cancel = clock.after(delayMs, () => enter({ name: 'opening', connection: open() }));
+        const waiting: Phase = { name: 'waiting', cancel };
+        enter(waiting, close);
+        hooks.onDetach(connection);
+        if (phase === waiting) hooks.onReconnecting(attempt, delayMs);
+      }
+    }
+  };
+
+  const stop = (error: WeirError, reason?: TransportClose): void => {
+    const last = phase;
+    if (last.name === 'waiting') last.cancel();
+    if (last.name === 'connected') last.cancelStable();
+    phase = { name: 'disconnected' };
+    attempts = 0;
+    dropMove();
+    if ('connection' in last) {
+      last.connection.close(NORMAL, 'disconnected');
+      hooks.onDetach(last.connection);
+    }
+    hooks.onStopped(error);
+    show(reason);
+  };
+
+  return {
+    get state() {
+      return publicState(phase);
+    },
+    connect: () => {
+      if (phase.name === 'disconnected') enter({ name: 'opening', connection: open() });
+    },
+    disconnect: () => {
+      if (phase.name !== 'disconnected') stop(disconnected());
+    },
+    finishMove,
+  };
+};

@@ -1,0 +1,264 @@
+// Ties one subscription to the connections that feed it: subscribing, resuming from its cursor, moving without a seam.
+import { ALREADY_SUBSCRIBED, CONNECTION_LOST, NOT_AVAILABLE, UNRECOVERABLE_POSITION, WeirError } from '../errors.ts';
+import { createEmitter } from '../events.ts';
+import type { ChannelPush, Since, Subscribed, Unsubscribed } from '../protocol/wire.ts';
+import type { Connection } from '../session/connection.ts';
+import { acceptGap, acceptMessage, type Cursor, jumped, resumed, type Step, unknownCursor } from './cursor.ts';
+import { createMessageFeed, type MessageFeed } from './message-iterator.ts';
+import type { SubscribeOptions, Subscription, SubscriptionEvents, SubscriptionState } from './subscription.ts';
+
+export interface LinkSetup {
+  channel: string;
+  options: SubscribeOptions;
+  /** `server`: made by the server on connect, which does it again on every connection. */
+  origin: 'client' | 'server';
+  maxIteratorMessages: number;
+  retryAfter(delayMs: number | undefined, attempt: number, retry: () => void): () => void;
+  onThrown(error: unknown): void;
+  onUnhandledError(error: WeirError): void;
+  /** The link is on another connection, or over. */
+  onChanged(): void;
+  onUnsubscribed(link: ChannelLink): void;
+}
+
+export interface ChannelLink {
+  readonly subscription: Subscription;
+  readonly origin: LinkSetup['origin'];
+  /** The connection whose pushes count. */
+  readonly source: Connection | undefined;
+  /** Subscribes on this connection, unless done or under way; the present source goes on until the new one takes over. */
+  join(connection: Connection): void;
+  /** The connection is gone. */
+  leave(connection: Connection): void;
+  handlePush(connection: Connection, push: ChannelPush): void;
+}
+
+/** The connection that is to become the source: asked to subscribe, or ahead of the cursor by messages the source still brings. */
+type Joining =
+  | { name: 'none' }
+  | { name: 'asked'; connection: Connection }
+  | { name: 'seam'; connection: Connection; subscribed: Subscribed; held: ChannelPush[] };
+
+/** Pushes held while the old source catches up; more than this and the rest is reported as a gap. */
+const MAX_HELD = 1000;
+
+export const createChannelLink = (setup: LinkSetup): ChannelLink => {
+  const { channel, options, origin } = setup;
+  const emitter = createEmitter<SubscriptionEvents>(setup.onThrown);
+  const feeds = new Set<MessageFeed>();
+  let state: SubscriptionState = 'subscribing';
+  let cursor: Cursor =
+    typeof options.since === 'object' && 'epoch' in options.since
+      ? { epoch: undefined, position: options.since }
+      : unknownCursor;
+  /** Where to start while no position is known. */
+  let start = options.since;
+  let source: Connection | undefined;
+  let joining: Joining = { name: 'none' };
+  let attempts = 0;
+  let cancelRetry = (): void => undefined;
+
+  // Later, so that whoever subscribes can hear it.
+  queueMicrotask(() => {
+    if (state === 'subscribing') emitter.emit('subscribing', { channel });
+  });
+  const isOver = (): boolean => state === 'unsubscribed';
+  const report = (error: WeirError): void => {
+    if (emitter.emit('error', error) === 0) setup.onUnhandledError(error);
+  };
+
+  const take = ({ cursor: next, gaps }: Step): void => {
+    cursor = next;
+    for (const gap of gaps) if (!isOver()) emitter.emit('gap', gap);
+  };
+
+  const apply = (push: ChannelPush): void => {
+    if (isOver()) return;
+    switch (push.type) {
+      case 'message': {
+        const step = acceptMessage(cursor, push);
+        take(step);
+        if (step.verdict === 'duplicate' || isOver()) return;
+        for (const feed of feeds) feed.push(push);
+        emitter.emit('message', push);
+        return;
+      }
+      case 'gap':
+        take(acceptGap(cursor, push));
+        return;
+      case 'join':
+      case 'leave':
+        emitter.emit(push.type, push.member);
+        return;
+      case 'subscribed':
+        return;
+      case 'unsubscribed':
+        end(push, undefined);
+    }
+  };
+
+  const end = ({ code, reason }: Partial<Unsubscribed>, error: WeirError | undefined): void => {
+    if (isOver()) return;
+    state = 'unsubscribed';
+    cancelRetry();
+    source = undefined;
+    joining = { name: 'none' };
+    for (const feed of [...feeds]) feed.end(error);
+    setup.onUnsubscribed(link);
+    emitter.emit('unsubscribed', { channel, code, reason, error });
+    setup.onChanged();
+  };
+
+  /** The connection becomes the source; `step` is what that skips, `held` what it sent meanwhile. */
+  const switchTo = (connection: Connection, subscribed: Subscribed, step: Step, held: ChannelPush[]): void => {
+    const previous = state;
+    joining = { name: 'none' };
+    source = connection;
+    attempts = 0;
+    state = 'subscribed';
+    cursor = step.cursor;
+    if (previous === 'subscribing') {
+      const { recovered, policy } = subscribed;
+      emitter.emit('subscribed', { channel, position: cursor.position, recovered, policy });
+    }
+    for (const gap of step.gaps) if (!isOver()) emitter.emit('gap', gap);
+    for (const push of held) apply(push);
+    setup.onChanged();
+  };
+
+  const closeSeam = (): void => {
+    if (joining.name !== 'seam') return;
+    const { connection, subscribed, held } = joining;
+    switchTo(connection, subscribed, jumped(cursor, subscribed), held);
+  };
+
+  const handleSubscribed = (connection: Connection, subscribed: Subscribed, since: Since | undefined): void => {
+    if (since !== undefined) {
+      const { epoch, offset } = subscribed;
+      // Counted from the head of now: the same words would mean a later place after a reconnect.
+      if (typeof since === 'object' && 'last' in since && epoch !== undefined && offset !== undefined) {
+        start = { epoch, offset: Math.max(0, offset - since.last) };
+      }
+      switchTo(connection, subscribed, { cursor: resumed(cursor, subscribed), gaps: [], verdict: 'new' }, []);
+      return;
+    }
+    const step = jumped(cursor, subscribed);
+    if (source && source !== connection && step.gaps[0]?.reason === 'lost') {
+      joining = { name: 'seam', connection, subscribed, held: [] };
+    } else switchTo(connection, subscribed, step, []);
+  };
+
+  const handleRefused = (
+    connection: Connection,
+    error: WeirError,
+    since: Since | undefined,
+    restarted: boolean,
+  ): void => {
+    const retry = (): void => {
+      joining = { name: 'none' };
+      link.join(connection);
+    };
+    if (error.code === CONNECTION_LOST) {
+      joining = { name: 'none' };
+    } else if (
+      (error.code === NOT_AVAILABLE || error.code === UNRECOVERABLE_POSITION) &&
+      typeof since === 'object' &&
+      'epoch' in since
+    ) {
+      ask(connection, undefined, restarted);
+    } else if (error.code === ALREADY_SUBSCRIBED && !restarted) {
+      // An answer we gave up on came through after all: start over, so that no push in between is missed.
+      connection.request('unsubscribe', { channel }, () => undefined);
+      ask(connection, since, true);
+    } else if (error.temporary) {
+      report(error);
+      if (!isOver()) cancelRetry = setup.retryAfter(error.retryAfterMs, ++attempts, retry);
+    } else {
+      report(error);
+      end({ code: error.code, reason: error.message }, error);
+    }
+  };
+
+  const ask = (connection: Connection, since: Since | undefined, restarted = false): void => {
+    const asked: Joining = { name: 'asked', connection };
+    joining = asked;
+    const { policy, window, presence } = options;
+    // Undefined fields do not reach the wire.
+    const fields = { channel, since, policy, window, presence } as { channel: string };
+    connection.request('subscribe', fields, (outcome) => {
+      if (joining !== asked) return;
+      if (outcome instanceof WeirError) handleRefused(connection, outcome, since, restarted);
+      else handleSubscribed(connection, outcome, since);
+    });
+  };
+
+  const subscription: Subscription = {
+    channel,
+    get state() {
+      return state;
+    },
+    get position() {
+      return cursor.position;
+    },
+    on: emitter.on,
+    once: emitter.once,
+    unsubscribe: () => {
+      for (const connection of new Set([source, 'connection' in joining ? joining.connection : undefined])) {
+        connection?.request('unsubscribe', { channel }, () => undefined);
+      }
+      end({}, undefined);
+    },
+    ack: (offset = cursor.position?.offset) => {
+      if (offset !== undefined) source?.notify('ack', { channel, offset });
+    },
+    [Symbol.asyncIterator]: () => {
+      const feed = createMessageFeed(setup.maxIteratorMessages, (ended) => feeds.delete(ended));
+      feeds.add(feed);
+      if (isOver()) feed.end();
+      return feed.iterator;
+    },
+  };
+
+  const link: ChannelLink = {
+    subscription,
+    origin,
+    get source() {
+      return source;
+    },
+    join: (connection) => {
+      if (isOver() || source === connection || origin === 'server') return;
+      if ('connection' in joining && joining.connection === connection) return;
+      cancelRetry();
+      ask(connection, cursor.position ?? start);
+    },
+    leave: (connection) => {
+      if (isOver()) return;
+      if ('connection' in joining && joining.connection === connection) {
+        cancelRetry();
+        joining = { name: 'none' };
+      }
+      if (source !== connection) return;
+      source = undefined;
+      if (joining.name === 'seam') {
+        closeSeam();
+        return;
+      }
+      state = 'subscribing';
+      emitter.emit('subscribing', { channel });
+    },
+    handlePush: (connection, push) => {
+      if (push.type === 'subscribed') {
+        if (source !== connection) handleSubscribed(connection, push, undefined);
+      } else if (source === connection) {
+        apply(push);
+        if (joining.name === 'seam' && jumped(cursor, joining.subscribed).gaps.length === 0) closeSeam();
+      } else if (joining.name === 'seam' && joining.connection === connection) {
+        joining.held.push(push);
+        if (joining.held.length > MAX_HELD) closeSeam();
+      } else if (push.type === 'unsubscribed' && 'connection' in joining && joining.connection === connection) {
+        apply(push);
+      }
+    },
+  };
+  return link;
+};

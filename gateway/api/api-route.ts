@@ -1,0 +1,27 @@
+// What a call of the server API is made of: where it is, who may call it, what it does.
+import type { ApiKeyScope } from '../access/api-key-entries.ts';
+import type { ApiKey } from '../access/api-keys.ts';
+import type { HttpAnswer, HttpRequest } from '../transports/http.ts';
+
+export interface ApiCall {
+  readonly request: HttpRequest;
+  /** The caller's key; it has the route's scope. Absent on public routes. */
+  readonly key: ApiKey;
+}
+
+interface RouteBase {
+  readonly method: 'get' | 'post';
+  /** With `:name` for path parameters; doubles as the `route` label of metrics. */
+  readonly path: string;
+}
+
+/** May throw or reject with `Failure`; everything else becomes `internal`. */
+export type ApiRoute =
+  | (RouteBase & {
+      readonly access: 'public';
+      readonly handle: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
+    })
+  | (RouteBase & {
+      readonly access: ApiKeyScope;
+      readonly handle: (call: ApiCall) => HttpAnswer | Promise<HttpAnswer>;
+    });

@@ -1,0 +1,190 @@
+// Every configuration key of a node: the single source of names, types, defaults, bounds, documents and redaction.
+import type { ApiKeyEntry } from '../access/api-key-entries.ts';
+import { isNetwork } from '../access/client-address.ts';
+import { DEVELOPMENT_ORIGINS, isOriginPattern } from '../access/origin.ts';
+import {
+  apiKeyList,
+  bytes,
+  choice,
+  duration,
+  flag,
+  integer,
+  list,
+  none,
+  text,
+  value,
+  type ValuesOf,
+} from './key-spec.ts';
+import { isRedisUrl, isWebUrl } from './urls.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const TiB = 1024 * 1024 * MiB;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+const PENDING = 'Checked now, used once token verification is part of the gateway; until then a `token` is refused.';
+
+const matching =
+  (pattern: RegExp) =>
+  (candidate: string): boolean =>
+    pattern.test(candidate);
+
+export const configKeys = {
+  profile: choice(['development', 'production'], {
+    default: value('production'),
+    description:
+      'Which defaults apply. `development` allows anonymous clients, generates an API key and a token secret and prints them, serves the console, binds to localhost.',
+  }),
+  host: text('a host name or IP address', matching(/^[A-Za-z0-9_.:-]{1,253}$/), {
+    default: { kind: 'profile', development: '127.0.0.1', production: '0.0.0.0' },
+    description: 'Address the listeners bind to.',
+  }),
+  port: integer(0, 65_535, { default: value(8080), description: 'Port for clients (0: any free one).' }),
+  internalPort: integer(0, 65_535, {
+    default: none('all on one port'),
+    description: 'Second port for `/metrics`, `/health` and the `/v1` server API.',
+  }),
+  nodeName: text('1–100 characters of A-Za-z0-9_.-', matching(/^[A-Za-z0-9_.-]{1,100}$/), {
+    default: {
+      kind: 'computed',
+      text: 'host name, `-` and 4 random characters',
+      compute: ({ hostname, randomId }) =>
+        `${hostname.replace(/[^A-Za-z0-9_.-]/g, '-').slice(0, 90) || 'node'}-${randomId(4)}`,
+    },
+    description: 'Name of the node in logs, metrics and `connected.node`; unique in the cluster.',
+  }),
+  broker: choice(['memory', 'redis'], {
+    default: value('memory'),
+    description: 'Where publications go: `memory` serves one node on its own, `redis` a cluster.',
+  }),
+  redisUrl: text(
+    'redis://host[:port][/db], rediss://…, redis+sentinel://host,host/name or redis+cluster://host,host',
+    isRedisUrl,
+    {
+      default: value('redis://127.0.0.1:6379'),
+      secret: 'url',
+      description: 'The Redis of the cluster (with `broker` `redis`).',
+    },
+  ),
+  redisPrefix: text('1–64 characters of A-Za-z0-9_.:-', matching(/^[A-Za-z0-9_.:-]{1,64}$/), {
+    default: value('weir'),
+    description: 'Start of every key and channel in Redis; nodes with the same prefix are one cluster.',
+  }),
+  apiKeys: apiKeyList({
+    default: {
+      kind: 'computed',
+      text: 'none; in development one is generated',
+      compute: (): readonly ApiKeyEntry[] => [],
+    },
+    secret: 'yes',
+    description: 'Keys of the server API. Without scopes a key has all of them.',
+  }),
+  jwtSecret: text('text of 1–4096 characters', () => true, {
+    default: none('none; in development one is generated'),
+    secret: 'yes',
+    description: `Secret of tokens signed with HS256, HS384 or HS512. ${PENDING}`,
+  }),
+  jwtPublicKeyFile: text('a path to a public key in PEM form', () => true, {
+    default: none('none'),
+    description: `Public key of tokens signed with RS, PS or ES. ${PENDING}`,
+  }),
+  jwksUrl: text('an http:// or https:// URL', isWebUrl, {
+    default: none('none'),
+    secret: 'url',
+    description: `Where the public keys of the token issuer are published. ${PENDING}`,
+  }),
+  jwtAudience: text('text of 1–4096 characters', () => true, {
+    default: none('not checked'),
+    description: `The \`aud\` a token must carry. ${PENDING}`,
+  }),
+  jwtIssuer: text('text of 1–4096 characters', () => true, {
+    default: none('not checked'),
+    description: `The \`iss\` a token must carry. ${PENDING}`,
+  }),
+  allowedOrigins: list('origins such as https://*.example.com or http://localhost:*, or *', isOriginPattern, {
+    default: { kind: 'profile', development: DEVELOPMENT_ORIGINS, production: [] },
+    description:
+      'Pages whose browsers may connect; none refuses every browser. `*` stands for characters inside one label or for any port, alone for any origin.',
+  }),
+  anonymous: flag({
+    default: { kind: 'profile', development: true, production: false },
+    description: 'Whether a connection without token is accepted.',
+  }),
+  trustedProxies: list('IP addresses or networks such as 10.0.0.0/8', isNetwork, {
+    default: value([]),
+    description: 'Addresses of proxies whose `X-Real-IP` is believed.',
+  }),
+  memoryBudgetBytes: bytes(MiB, TiB, {
+    default: {
+      kind: 'computed',
+      text: "half of the container's or machine's memory",
+      compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.max(MiB, Math.floor(memoryLimitBytes / 2))),
+    },
+    description: 'Bound for the sum of outboxes, channel logs and inbound buffers of the node.',
+  }),
+  maxConnections: integer(1, 10_000_000, {
+    default: value(50_000),
+    description: 'Connections the node accepts at once.',
+  }),
+  maxFrameBytes: bytes(KiB, 16 * MiB, {
+    default: value(64 * KiB),
+    description: 'Largest frame a client may send; a larger one closes the connection with 1009.',
+  }),
+  maxBodyBytes: bytes(KiB, 256 * MiB, {
+    default: value(MiB),
+    description: 'Largest body of an HTTP request; a larger one is answered 413.',
+  }),
+  maxSubscriptions: integer(1, 1_000_000, {
+    default: value(1000),
+    description: 'Subscriptions one connection may hold; one more is error 106.',
+  }),
+  maxOutboxBytes: bytes(64 * KiB, 1024 * MiB, {
+    default: value(MiB),
+    description: 'Bytes buffered for one socket; beyond them the connection is closed with 3008.',
+  }),
+  maxHistorySize: integer(0, 100_000_000, {
+    default: value(100_000),
+    description: 'Upper bound for the history size of a namespace, publications.',
+  }),
+  pingIntervalMs: duration(100, HOUR_MS, {
+    default: value(25_000),
+    description: 'Time between two pings to a silent connection.',
+  }),
+  connectDeadlineMs: duration(100, 10 * MINUTE_MS, {
+    default: value(10_000),
+    description: 'Time a client has to send `connect`; close 3502 after it.',
+  }),
+  coalesceMaxMs: duration(0, 1000, {
+    default: value(20),
+    description: 'Longest wait for further messages before a flush, used only when the node is busy.',
+  }),
+  publishTimeoutMs: duration(1, 10 * MINUTE_MS, {
+    default: value(2000),
+    description: 'Longest wait for the broker to confirm a publication; error 114 after it.',
+  }),
+  drainTimeoutMs: duration(0, 24 * HOUR_MS, {
+    default: value(30_000),
+    description: 'Time from SIGTERM until connections that are still open are cut.',
+  }),
+  requestTimeoutMs: duration(100, 10 * MINUTE_MS, {
+    default: value(10_000),
+    description: 'Time the body of an HTTP request has to arrive.',
+  }),
+  controlTimeoutMs: duration(1, MINUTE_MS, {
+    default: value(500),
+    description: 'Longest wait for the other nodes when a question goes to the whole cluster.',
+  }),
+  logLevel: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+    default: value('info'),
+    description: 'Least severe level that is logged.',
+  }),
+  logFormat: choice(['json', 'pretty'], {
+    default: { kind: 'profile', development: 'pretty', production: 'json' },
+    description: 'One JSON object per line, or lines for people.',
+  }),
+} as const;
+
+export type ConfigKeys = typeof configKeys;
+export type ConfigKey = keyof ConfigKeys;
+export type ConfigValues = ValuesOf<ConfigKeys>;

@@ -1,0 +1,26 @@
+// What a development node prints when it listens: where the console is, how to publish, how to go on.
+import type { Config, GeneratedSecrets } from './config.ts';
+
+export const developmentBanner = (config: Config, generated: GeneratedSecrets, port: number): string => {
+  const base = `http://${config.host}:${port}`;
+  const key = generated.apiKey ?? '<one of your WEIR_API_KEYS>';
+  return `
+  Weir is running: node ${config.nodeName}, broker ${config.broker}, development profile
+
+  Console      ${base}/console/
+  WebSocket    ws://${config.host}:${port}/v1/ws
+  API key      ${key}
+
+  Publish:
+    curl -X POST ${base}/v1/publish \\
+      -H 'X-API-Key: ${key}' -H 'Content-Type: application/json' \\
+      -d '{"channel":"news","data":{"text":"hello"}}'
+
+  Next:
+    open the console, subscribe to news, run the curl
+    npm run cluster     Redis, three nodes and HAProxy on this machine
+    npm test            the whole suite
+    ${base}/v1/openapi.json, docs/protocol.md, docs/configuration.md
+
+`;
+};

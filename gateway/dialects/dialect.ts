@@ -1,0 +1,40 @@
+// The contract of a dialect: how one audience spells frames. Pure functions, no state of channels or connections.
+//
+// - Decoding never throws: whatever arrives becomes commands or typed problems.
+// - `encodeBatch` is on the hot path: it is called once per channel, flush and dialect, and its result is shared by all
+//   sockets that stand at the same cursor. It must not parse the bodies it is given.
+import type { Publication } from '../../broker/publication.ts';
+import type { ErrorName } from '../../protocol/codes.ts';
+import type { Command } from '../../protocol/commands.ts';
+import type { GapReason, Push } from '../../protocol/pushes.ts';
+import type { Reply } from '../../protocol/replies.ts';
+
+/** Offsets that a subscription will never get, and why. Null when unknown, as after a change of epoch. */
+export interface GapReceipt {
+  readonly from: number | null;
+  readonly to: number | null;
+  readonly count: number | null;
+  readonly reason: GapReason;
+  /** The position from which numbering goes on, when the epoch changed. */
+  readonly epoch?: string;
+  readonly offset?: number;
+}
+
+/** What a cursor meets in a channel log: a publication, or the receipt for missing ones. */
+export type LogEntry = Publication | GapReceipt;
+
+export const isGap = (entry: LogEntry): entry is GapReceipt => 'reason' in entry;
+
+export type Decoded =
+  | { readonly kind: 'command'; readonly command: Command }
+  | { readonly kind: 'error'; readonly id?: number | undefined; readonly error: ErrorName; readonly message: string };
+
+export interface Dialect {
+  readonly name: string;
+  /** Commands of one text frame, in order. */
+  decode(frame: string): readonly Decoded[];
+  /** One reply or push as a frame of its own. */
+  encode(message: Reply | Push): string;
+  /** Consecutive entries of one channel as frames of bounded size, in order. Never empty for a non-empty batch. */
+  encodeBatch(channel: string, entries: readonly LogEntry[]): readonly Buffer[];
+}

@@ -1,0 +1,156 @@
+// Turns appended log entries into frames on sockets: marks channels dirty, waits as long as coalescing says, flushes in slices.
+//
+// A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
+// listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
+// audience never holds the event loop longer than SLICE_MS plus one connection. A cursor moves only when its frame was
+// handed over; what arrives during a flush waits for the next one, so order needs no further thought.
+import type { Clock } from '../clock.ts';
+import type { MetricsRegistry } from '../observability/registry.ts';
+import { BatchFrame } from './batch-frame.ts';
+import type { ChannelState, Subscriber, Subscription } from './channel-state.ts';
+
+/** Longest time a slice sends before it lets the event loop turn, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
+const SLICE_MS = 4;
+/** Connections between two looks at the clock. */
+const CLOCK_STRIDE = 32;
+
+export interface DispatcherOptions {
+  readonly clock: Clock;
+  readonly metrics: MetricsRegistry;
+  /** Bytes a socket may have outstanding before its connection ends with 3008. */
+  readonly maxOutboxBytes: number;
+  /** Delay before the next flush, ms; asked once per flush. */
+  readonly delayMs: () => number;
+}
+
+export interface Dispatcher {
+  /** There are entries after `channel.flushedSeq`. */
+  markDirty(channel: ChannelState): void;
+  /** Delay of the newest flush, ms. */
+  readonly currentDelayMs: number;
+  /** Ends timers; nothing is sent afterwards. */
+  close(): void;
+}
+
+export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: DispatcherOptions): Dispatcher => {
+  const { hot } = metrics;
+  let dirty: ChannelState[] = [];
+  let flushing: ChannelState[] = [];
+  /** Connections of the flush in progress; `next` is the first not yet served. */
+  let audience: Subscriber[] = [];
+  let next = 0;
+  let state: 'idle' | 'scheduled' | 'sending' | 'closed' = 'idle';
+  let currentDelayMs = 0;
+  let spentMs = 0;
+  let timer: NodeJS.Timeout | undefined;
+
+  const collect = (channel: ChannelState): void => {
+    channel.dirty = false;
+    if (channel.status === 'closed' || channel.log.nextSeq === channel.flushedSeq) return;
+    const frame = new BatchFrame(channel.name, channel.log, channel.flushedSeq);
+    channel.frame = frame;
+    channel.flushedSeq = frame.toSeq;
+    flushing.push(channel);
+    for (const subscription of channel.subscriptions) {
+      if (subscription.cursor >= frame.toSeq) continue;
+      const { subscriber } = subscription;
+      if (subscriber.pendingHead === null) audience.push(subscriber);
+      subscription.nextPending = subscriber.pendingHead;
+      subscriber.pendingHead = subscription;
+    }
+    const { oldestTimeMs } = frame;
+    if (oldestTimeMs !== undefined) {
+      metrics.observe('weir_delivery_latency_seconds', Math.max(0, clock.nowMs() - oldestTimeMs) / 1000);
+    }
+  };
+
+  const sendOne = (subscriber: Subscriber, subscription: Subscription): void => {
+    const { frame } = subscription.channel;
+    // Unsubscribed since the collect step, or the connection ended under an earlier frame of this cork.
+    if (subscription.index === -1 || frame === null || !subscriber.isOpen()) return;
+    const batch = frame.encodedFor(subscriber.dialect, subscription.cursor);
+    for (const bytes of batch.frames) subscriber.sendFrame(bytes);
+    subscription.cursor = frame.toSeq;
+    hot.deliveries += batch.messages;
+    hot.framesSent += batch.frames.length;
+    hot.bytesSent += batch.bytes;
+  };
+
+  const sendList = (subscriber: Subscriber, first: Subscription): void => {
+    let subscription: Subscription | null = first;
+    while (subscription !== null) {
+      const following: Subscription | null = subscription.nextPending;
+      subscription.nextPending = null;
+      sendOne(subscriber, subscription);
+      subscription = following;
+    }
+  };
+
+  const serve = (subscriber: Subscriber): void => {
+    const first = subscriber.pendingHead;
+    subscriber.pendingHead = null;
+    if (first === null || !subscriber.isOpen()) return;
+    if (first.nextPending === null) sendOne(subscriber, first);
+    else subscriber.cork(() => sendList(subscriber, first));
+    if (subscriber.isOpen() && subscriber.bufferedBytes() > maxOutboxBytes) subscriber.handleOverflow();
+  };
+
+  const finish = (): void => {
+    for (const channel of flushing) {
+      channel.frame = null;
+      channel.log.forget(channel.flushedSeq);
+    }
+    flushing = [];
+    audience = [];
+    next = 0;
+    hot.flushes++;
+    metrics.observe('weir_flush_duration_seconds', spentMs / 1000);
+    state = 'idle';
+    if (dirty.length > 0) schedule();
+  };
+
+  const sendSlice = (): void => {
+    if (state === 'closed') return;
+    const startedMs = clock.monotonicMs();
+    while (next < audience.length) {
+      serve(audience[next++]!);
+      if (next % CLOCK_STRIDE === 0 && clock.monotonicMs() - startedMs > SLICE_MS) break;
+    }
+    spentMs += clock.monotonicMs() - startedMs;
+    if (next < audience.length) setImmediate(sendSlice);
+    else finish();
+  };
+
+  const flush = (): void => {
+    if (state === 'closed') return;
+    state = 'sending';
+    spentMs = 0;
+    const channels = dirty;
+    dirty = [];
+    for (const channel of channels) collect(channel);
+    sendSlice();
+  };
+
+  const schedule = (): void => {
+    state = 'scheduled';
+    currentDelayMs = delayMs();
+    if (currentDelayMs < 1) setImmediate(flush);
+    else timer = setTimeout(flush, currentDelayMs);
+  };
+
+  return {
+    markDirty(channel) {
+      if (channel.dirty) return;
+      channel.dirty = true;
+      dirty.push(channel);
+      if (state === 'idle') schedule();
+    },
+    get currentDelayMs() {
+      return currentDelayMs;
+    },
+    close() {
+      state = 'closed';
+      clearTimeout(timer);
+    },
+  };
+};

@@ -1,0 +1,84 @@
+// Every metric of a node, declared once: the registry, the dashboards, the alerts and the documentation read this list.
+
+export type MetricType = 'counter' | 'gauge' | 'histogram';
+
+export interface MetricDeclaration {
+  readonly type: MetricType;
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Upper bounds of a histogram, in the unit of its name. */
+  readonly buckets?: readonly number[];
+}
+
+const counter = (help: string, ...labels: string[]): MetricDeclaration => ({ type: 'counter', help, labels });
+const gauge = (help: string, ...labels: string[]): MetricDeclaration => ({ type: 'gauge', help, labels });
+const histogram = (buckets: readonly number[], help: string, ...labels: string[]): MetricDeclaration => ({
+  type: 'histogram',
+  help,
+  labels,
+  buckets,
+});
+
+/** Latency from half a millisecond to ten seconds. */
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1, 2.5, 10] as const;
+
+export const metricDeclarations = {
+  weir_node_info: gauge('Always 1; labels name the node and its version.', 'node', 'version', 'profile'),
+  weir_node_ready: gauge('1 while GET /health/ready answers 200, else 0.'),
+  weir_node_draining: gauge('1 from the first SIGTERM on.'),
+
+  weir_connections: gauge('Open connections.'),
+  weir_connections_opened_total: counter('Connections accepted.'),
+  weir_connections_closed_total: counter(
+    'Connections closed, by close code (1005 and 1006: by the client or the network).',
+    'code',
+  ),
+  weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
+  weir_subscriptions: gauge('Subscriptions of all connections.'),
+  weir_channels: gauge('Channels with at least one subscription on this node.'),
+
+  weir_commands_total: counter('Client commands received, by type.', 'type'),
+  weir_command_errors_total: counter('Error replies to clients, by error name.', 'name'),
+  weir_frames_received_total: counter('WebSocket frames received.'),
+  weir_bytes_received_total: counter('WebSocket payload bytes received.'),
+
+  weir_publications_total: counter('Publications acknowledged by the broker, by source (http, client).', 'source'),
+  weir_publications_duplicate_total: counter('Publishes answered from a known messageId.'),
+  weir_publish_errors_total: counter('Publishes that failed, by error name.', 'name'),
+  weir_publish_duration_seconds: histogram(SECONDS, 'Broker round trip of a publish, one observation per publish.'),
+
+  weir_publications_received_total: counter('Publications received from the backplane for channels of this node.'),
+  weir_deliveries_total: counter('Messages handed to sockets.'),
+  weir_frames_sent_total: counter('Batch frames handed to sockets: one per channel, socket and flush.'),
+  weir_bytes_sent_total: counter('Payload bytes of batch frames handed to sockets.'),
+  weir_delivery_latency_seconds: histogram(
+    SECONDS,
+    'From acceptance by any node to the flush on this node, for the oldest publication of each flush (clock skew between nodes included).',
+  ),
+  weir_flush_duration_seconds: histogram(SECONDS, 'Time one flush spent sending, all slices together.'),
+  weir_flushes_total: counter('Flushes of the dispatcher.'),
+  weir_coalesce_delay_seconds: gauge('Delay the dispatcher currently waits before a flush.'),
+  weir_outbox_bytes: gauge('Bytes buffered for sockets beyond the kernel, sampled at scrape.'),
+
+  weir_gaps_total: counter('Gap receipts created on this node, by reason.', 'reason'),
+  weir_heals_total: counter('Channels healed after missed publications, by outcome (complete, gap).', 'outcome'),
+  weir_broker_ready: gauge('1 while the broker is ready, 0 while degraded.'),
+  weir_broker_interruptions_total: counter('Times the path on which publications arrive was interrupted.'),
+  weir_broker_errors_total: counter('Background errors of the broker driver, by stage.', 'stage'),
+
+  weir_http_requests_total: counter('HTTP requests, by route and status.', 'route', 'status'),
+  weir_http_request_duration_seconds: histogram(
+    SECONDS,
+    'HTTP requests from their head to the answer, by route.',
+    'route',
+  ),
+
+  weir_event_loop_lag_seconds: gauge(
+    'Event-loop delay since the previous scrape, by quantile (p50, p99, max).',
+    'quantile',
+  ),
+  weir_event_loop_utilization: gauge('Share of the last 100 ms in which the event loop was busy, 0 to 1.'),
+  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs and inbound buffers.'),
+} as const satisfies Record<string, MetricDeclaration>;
+
+export type MetricName = keyof typeof metricDeclarations;

@@ -1,0 +1,113 @@
+// The metrics of one node in prom-client: hot paths count in plain numbers, scrapes read them.
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type MetricName, metricDeclarations } from './metrics.ts';
+
+/** Counters of the hot path: plain fields, because a labelled prom-client increment per message would cost more than the message. */
+export interface HotCounters {
+  framesReceived: number;
+  bytesReceived: number;
+  publicationsReceived: number;
+  deliveries: number;
+  framesSent: number;
+  bytesSent: number;
+  flushes: number;
+  connectionsOpened: number;
+  /** Sum of weir_publications_total over its labels. */
+  published: number;
+}
+
+/** Gauges that are read at scrape time instead of being kept up to date. */
+export type GaugeReader = () => number | readonly { readonly labels: Record<string, string>; readonly value: number }[];
+
+export interface MetricsRegistry {
+  readonly hot: HotCounters;
+  count(name: MetricName, labels?: Record<string, string>, by?: number): void;
+  observe(name: MetricName, value: number, labels?: Record<string, string>): void;
+  /** Registers what a gauge reports; later registrations replace earlier ones. */
+  gauge(name: MetricName, read: GaugeReader): void;
+  /** Prometheus text format. */
+  exposition(): Promise<string>;
+  readonly contentType: string;
+}
+
+const HOT: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
+  weir_frames_received_total: 'framesReceived',
+  weir_bytes_received_total: 'bytesReceived',
+  weir_publications_received_total: 'publicationsReceived',
+  weir_deliveries_total: 'deliveries',
+  weir_frames_sent_total: 'framesSent',
+  weir_bytes_sent_total: 'bytesSent',
+  weir_flushes_total: 'flushes',
+  weir_connections_opened_total: 'connectionsOpened',
+};
+
+export const createMetricsRegistry = (): MetricsRegistry => {
+  const registry = new Registry();
+  const hot: HotCounters = {
+    framesReceived: 0,
+    bytesReceived: 0,
+    publicationsReceived: 0,
+    deliveries: 0,
+    framesSent: 0,
+    bytesSent: 0,
+    flushes: 0,
+    connectionsOpened: 0,
+    published: 0,
+  };
+  const counters = new Map<MetricName, Counter>();
+  const histograms = new Map<MetricName, Histogram>();
+  const readers = new Map<MetricName, GaugeReader>();
+
+  for (const [key, declaration] of Object.entries(metricDeclarations)) {
+    const name = key as MetricName;
+    const base = { name, help: declaration.help, labelNames: [...declaration.labels], registers: [registry] };
+    if (declaration.type === 'counter') {
+      const field = HOT[name];
+      if (field === undefined) counters.set(name, new Counter(base));
+      else
+        new Counter({
+          ...base,
+          collect() {
+            this.reset();
+            this.inc(hot[field]);
+          },
+        });
+    } else if (declaration.type === 'histogram') {
+      histograms.set(name, new Histogram({ ...base, buckets: [...(declaration.buckets ?? [])] }));
+    } else {
+      new Gauge({
+        ...base,
+        collect() {
+          const value = readers.get(name)?.() ?? 0;
+          if (typeof value === 'number') this.set(value);
+          else {
+            this.reset();
+            for (const entry of value) this.set(entry.labels, entry.value);
+          }
+        },
+      });
+    }
+  }
+  collectDefaultMetrics({ register: registry });
+
+  return {
+    hot,
+    count(name, labels, by = 1) {
+      const metric = counters.get(name);
+      if (metric === undefined) throw new TypeError(`${name} is not a labelled counter`);
+      if (labels === undefined) metric.inc(by);
+      else metric.inc(labels, by);
+    },
+    observe(name, value, labels) {
+      const metric = histograms.get(name);
+      if (metric === undefined) throw new TypeError(`${name} is not a histogram`);
+      if (labels === undefined) metric.observe(value);
+      else metric.observe(labels, value);
+    },
+    gauge(name, read) {
+      readers.set(name, read);
+    },
+    exposition: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+};

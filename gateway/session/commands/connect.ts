@@ -1,0 +1,22 @@
+// `connect`: the first command, tells the client who and where it is.
+import { Failure } from '../../failure.ts';
+import type { CommandHandler } from '../command-handler.ts';
+
+export const handleConnect: CommandHandler<'connect'> = (connection, command, services) => {
+  const { settings, brokerState, clock } = services;
+  if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
+  if (command.token !== undefined)
+    throw new Failure('notAvailable', 'token: token verification is not available on this node');
+  if (!settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
+  connection.state = 'connected';
+  return {
+    type: 'connected',
+    connection: connection.id,
+    node: settings.nodeName,
+    session: connection.session,
+    pingIntervalMs: settings.pingIntervalMs,
+    limits: { maxFrameBytes: settings.maxFrameBytes, maxSubscriptions: settings.maxSubscriptions },
+    broker: brokerState(),
+    serverTime: clock.nowMs(),
+  };
+};

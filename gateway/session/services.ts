@@ -1,0 +1,27 @@
+// What commands work with: one bundle, made by the node, shared by all connections.
+import type { Clock } from '../clock.ts';
+import type { Hub } from '../fanout/hub.ts';
+import type { MetricsRegistry } from '../observability/registry.ts';
+import type { Access } from '../access/access.ts';
+import type { Publishing } from '../channels/publishing.ts';
+import type { HistoryReading } from '../channels/reading.ts';
+
+export interface SessionSettings {
+  readonly nodeName: string;
+  readonly maxFrameBytes: number;
+  readonly maxSubscriptions: number;
+  readonly pingIntervalMs: number;
+  /** Whether a connection without token is accepted. */
+  readonly anonymous: boolean;
+}
+
+export interface SessionServices {
+  readonly settings: SessionSettings;
+  readonly hub: Hub;
+  readonly access: Access;
+  readonly publishing: Publishing;
+  readonly reading: HistoryReading;
+  readonly metrics: MetricsRegistry;
+  readonly clock: Clock;
+  readonly brokerState: () => 'ready' | 'degraded';
+}

@@ -1,0 +1,34 @@
+// uWebSockets.js behind one import: checks that its binary fits this process, and listens exclusively.
+import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
+
+export type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
+
+export const createApp = (): TemplatedApp => uWS.App();
+
+export interface Listener {
+  readonly port: number;
+  /** Stops accepting; open sockets stay. */
+  close(): void;
+}
+
+/** Missing in the engine's type declarations. */
+interface ExclusiveListening {
+  readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number;
+}
+type ListenExclusively = (
+  host: string,
+  port: number,
+  options: number,
+  onListening: (socket: us_listen_socket | false) => void,
+) => void;
+
+/** Rejects when the port is taken, also by a process that would share it by SO_REUSEPORT. */
+export const listen = (app: TemplatedApp, host: string, port: number): Promise<Listener> =>
+  new Promise((resolve, reject) => {
+    const { LIBUS_LISTEN_EXCLUSIVE_PORT } = uWS as unknown as ExclusiveListening;
+    const listenExclusively = app.listen.bind(app) as unknown as ListenExclusively;
+    listenExclusively(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+      if (socket === false) reject(new Error(`cannot listen on ${host}:${port}: the address is in use or not allowed`));
+      else resolve({ port: uWS.us_socket_local_port(socket), close: () => uWS.us_listen_socket_close(socket) });
+    });
+  });

@@ -1,0 +1,25 @@
+// The contract between a socket and its connection, whatever transport carries it.
+//
+// - The transport creates it open and tells the connection when it closed; after that every call is a silent no-op.
+// - `send` takes a whole frame at once and never throws; what the kernel does not take is buffered in order.
+export interface Socket {
+  send(frame: Buffer | string): void;
+  /** Frames sent inside `write` leave in one system call. `write` must not await. */
+  cork(write: () => void): void;
+  /** Bytes accepted by `send` that the kernel has not taken. */
+  bufferedBytes(): number;
+  /** Closes with a code and a short reason (at most 123 bytes of UTF-8) after what is buffered. */
+  end(code: number, reason: string): void;
+}
+
+/** Who a transport tells what happens to a socket. */
+export interface SocketListener {
+  /** One whole text frame and its size on the wire. */
+  handleFrame(frame: string, bytes: number): void;
+  /** A frame that the sub-protocol cannot carry, such as a binary one. */
+  handleMalformed(message: string): void;
+  /** A frame over the bound; it was not read. */
+  handleTooBig(): void;
+  /** The socket is gone, by whatever side; the last call. */
+  handleClosed(code: number): void;
+}

@@ -1,0 +1,63 @@
+// Tests of the alert rules with Prometheus' own tool: each fires in the incident it is for, and none in a healthy cluster.
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { alertRules } from './alerts.ts';
+import { evaluatedAtMinutes, healthyCluster, type Incident, incidents, intervalSeconds } from './alerts.test-cases.ts';
+
+const run = promisify(execFile);
+const rulesFile = join(import.meta.dirname, 'alerts.yml');
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weir-alerts-'));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+const testOf = (incident: Incident) => ({
+  name: incident.name,
+  interval: `${intervalSeconds}s`,
+  input_series: Object.entries({ ...healthyCluster, ...incident.series }).map(([series, values]) => ({
+    series,
+    values,
+  })),
+  promql_expr_test: [
+    {
+      expr: 'group by (alertname) (ALERTS{alertstate="firing"})',
+      eval_time: `${evaluatedAtMinutes}m`,
+      exp_samples: [...incident.firing].sort().map((alertname) => ({ labels: `{alertname="${alertname}"}`, value: 1 })),
+    },
+  ],
+});
+
+describe('alert rules', () => {
+  it('pass the check of promtool', async () => {
+    const { stdout } = await run('promtool', ['check', 'rules', rulesFile]);
+    expect(stdout).toContain(`SUCCESS: ${alertRules.length} rules found`);
+  });
+
+  it('each have an incident in which they fire', () => {
+    const tested = new Set(incidents.flatMap(({ firing }) => firing));
+    expect(alertRules.map(({ name }) => name).filter((name) => !tested.has(name))).toEqual([]);
+  });
+
+  it.each(incidents)('fire as expected for $name', async (incident) => {
+    const file = join(folder, 'test.yml');
+    await writeFile(
+      file,
+      stringify({ rule_files: [rulesFile], evaluation_interval: `${intervalSeconds}s`, tests: [testOf(incident)] }),
+    );
+    const { stdout } = await run('promtool', ['test', 'rules', file]).catch((error: unknown) => {
+      const { stdout: out, stderr } = error as { stdout: string; stderr: string };
+      throw new Error(`${out}\n${stderr}`);
+    });
+    expect(stdout).toContain('SUCCESS');
+  });
+});

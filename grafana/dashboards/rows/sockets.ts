@@ -1,0 +1,69 @@
+// Row "Sockets": how many, how fast they come and go, and why they went.
+import type { RowDefinition } from '../../panels.ts';
+import { ratio, sum } from '../../promql.ts';
+import { q } from '../scope.ts';
+
+export const sockets: RowDefinition = {
+  title: 'Sockets',
+  panels: [
+    {
+      kind: 'stacked',
+      title: 'Connections',
+      description:
+        'Open connections by node. A node that joined fills up slowly; a step down with a step up elsewhere is clients moving.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_connections'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Opened and closed',
+      description: 'Both high at equal height is churn: clients that cannot stay. See the close codes.',
+      unit: 'ops',
+      queries: [
+        { expr: sum(q.rate('weir_connections_opened_total')), legend: 'opened' },
+        { expr: sum(q.rate('weir_connections_closed_total')), legend: 'closed' },
+      ],
+    },
+    {
+      kind: 'stacked',
+      title: 'Closed by code',
+      description:
+        '1000, 1001, 1005 the client left; 1006 the network; 1012 and 3001 restart or drain; 3008 too slow; 3012 no pong; 35xx refused for good.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_connections_closed_total'), 'code'), legend: '{{code}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Churn',
+      description: 'Share of all connections closed per second.',
+      unit: 'percentunit',
+      warnAbove: 0.01,
+      queries: [
+        {
+          expr: ratio(
+            sum(q.rate('weir_connections_closed_total'), 'instance'),
+            sum(q.value('weir_connections'), 'instance'),
+          ),
+          legend: '{{instance}}',
+        },
+      ],
+    },
+    {
+      kind: 'stacked',
+      title: 'Upgrades refused',
+      description: 'Refused before a socket existed, by reason: origin, limits or shedding.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_connections_refused_total'), 'reason'), legend: '{{reason}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Subscriptions and channels',
+      description: 'Channels are counted once per node that serves them.',
+      unit: 'short',
+      queries: [
+        { expr: sum(q.value('weir_subscriptions')), legend: 'subscriptions' },
+        { expr: sum(q.value('weir_channels')), legend: 'channels' },
+      ],
+    },
+  ],
+};

@@ -1,0 +1,121 @@
+// Starts a whole cluster on this machine: one Redis, the nodes, and HAProxy in front of them.
+import { randomBytes } from 'node:crypto';
+import type { BalanceProfile, HaproxyOptions } from '../haproxy-options.ts';
+import { type HaproxyProcess, startHaproxy } from './haproxy-process.ts';
+import { type NodeEntry, type NodeProcess, startNode } from './node-process.ts';
+import { type RedisProcess, startRedis } from './redis-process.ts';
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  readonly redisPort?: number;
+  /** Ports of the nodes in order; free ones where absent. */
+  readonly ports?: readonly number[];
+  /** Public port of HAProxy. */
+  readonly haproxyPort?: number;
+  /** Port of HAProxy's internal listener: server API, console. */
+  readonly haproxyInternalPort?: number;
+  readonly haproxyStatsPort?: number;
+  readonly entry?: NodeEntry;
+  /** Further environment of every node. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly balance?: BalanceProfile;
+  /** Secret of the API key; random when absent. */
+  readonly apiKey?: string;
+  /** Put before each node's command, as `['taskset', '-c', '0']`. */
+  readonly nodePrefix?: readonly string[];
+  readonly haproxyConfig?: Partial<HaproxyOptions>;
+}
+
+export interface Cluster extends AsyncDisposable {
+  readonly redis: RedisProcess;
+  /** Every node started, in order, also those that ended since. */
+  readonly nodes: readonly NodeProcess[];
+  readonly haproxy: HaproxyProcess;
+  /** For clients, through HAProxy: `http://127.0.0.1:<port>`. */
+  readonly publicUrl: string;
+  /** For backends and operators, through HAProxy's internal listener. */
+  readonly apiUrl: string;
+  /** `ws://127.0.0.1:<port>/v1/ws`, through HAProxy. */
+  readonly wsUrl: string;
+  readonly apiKey: string;
+  /** Starts one more node and lets HAProxy send to it. */
+  addNode(): Promise<NodeProcess>;
+  /** Makes HAProxy send to the nodes that run, and to no others. */
+  refreshMembership(): Promise<void>;
+  /** Nodes first, so that they drain while their clients can still be told; then HAProxy, then Redis. */
+  stop(): Promise<void>;
+}
+
+const MIN_SLOTS = 16;
+
+/** Waits for all, also when one fails, so that whatever did start is known and can be stopped. */
+async function startAll<T extends { stop(): Promise<void> }>(starts: readonly Promise<T>[]): Promise<T[]> {
+  const outcomes = await Promise.allSettled(starts);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  const started = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  if (failed === undefined) return started;
+  await Promise.all(started.map((one) => one.stop()));
+  throw failed.reason;
+}
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const apiKey = options.apiKey ?? randomBytes(18).toString('base64url');
+  const nodes: NodeProcess[] = [];
+  const redis = await startRedis({ port: options.redisPort });
+  let haproxy: HaproxyProcess | undefined;
+
+  const stop = async (): Promise<void> => {
+    await Promise.all(nodes.map((node) => node.stop()));
+    await haproxy?.stop();
+    await redis.stop();
+  };
+  const start = (index: number): Promise<NodeProcess> =>
+    startNode({
+      name: `node-${index + 1}`,
+      port: options.ports?.[index],
+      redisUrl: redis.url,
+      apiKey,
+      entry: options.entry,
+      env: options.env,
+      prefix: options.nodePrefix,
+    });
+
+  try {
+    haproxy = await startHaproxy({
+      port: options.haproxyPort,
+      internalPort: options.haproxyInternalPort,
+      statsPort: options.haproxyStatsPort,
+      // Room for as many again, so that nodes can be replaced while the old ones drain.
+      slots: Math.max(MIN_SLOTS, 2 * options.nodes),
+      balance: options.balance,
+      config: options.haproxyConfig,
+    });
+    const balancer = haproxy;
+    nodes.push(...(await startAll(Array.from({ length: options.nodes }, (_, index) => start(index)))));
+    const refreshMembership = async (): Promise<void> => {
+      await balancer.setNodes(nodes.filter((node) => node.exit() === undefined));
+    };
+    await refreshMembership();
+    return {
+      redis,
+      nodes,
+      haproxy: balancer,
+      publicUrl: balancer.publicUrl,
+      apiUrl: balancer.apiUrl,
+      wsUrl: `${balancer.publicUrl.replace('http:', 'ws:')}/v1/ws`,
+      apiKey,
+      addNode: async () => {
+        const node = await start(nodes.length);
+        nodes.push(node);
+        await refreshMembership();
+        return node;
+      },
+      refreshMembership,
+      stop,
+      [Symbol.asyncDispose]: stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,96 @@
+// Runs a real redis-server for the local cluster and the tests, without persistence, in a directory of its own.
+import { connect } from 'node:net';
+import { freePort } from './free-port.ts';
+import { type ProcessExit, startProcess } from './process.ts';
+import { temporaryDirectory } from './temporary-directory.ts';
+
+export interface RedisOptions {
+  /** A free port when absent. */
+  readonly port?: number;
+  /** Further command line arguments, after ours: `['--maxmemory', '64mb']`. */
+  readonly args?: readonly string[];
+}
+
+export interface RedisProcess extends AsyncDisposable {
+  /** `redis://127.0.0.1:<port>` */
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  readonly exited: Promise<ProcessExit>;
+  lastOutput(): string;
+  /** SIGTERM, bounded by SIGKILL; its directory is removed. */
+  stop(): Promise<void>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Sends inline commands on a fresh connection and resolves with what came back until `until` matches. */
+function ask(port: number, commands: string, until: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.setTimeout(1_000, () => {
+      socket.destroy(new Error('redis did not answer within 1000 ms'));
+    });
+    socket.on('connect', () => socket.write(commands));
+    socket.on('data', (chunk) => {
+      answer += chunk.toString('latin1');
+      if (!until.test(answer)) return;
+      resolve(answer);
+      socket.destroy();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => {
+      reject(new Error('redis closed the connection'));
+    });
+  });
+}
+
+async function answersPing(port: number, pid: number): Promise<boolean> {
+  const ping = await ask(port, 'PING\r\n', /\r\n/);
+  // With `--requirepass` the answer to an unauthenticated PING is NOAUTH: up, and no more can be asked.
+  if (ping.startsWith('-NOAUTH')) return true;
+  if (!ping.startsWith('+PONG')) return false;
+  // Another Redis on this port answers PING as well, while ours is about to fail: only our own pid counts.
+  const info = await ask(port, 'INFO server\r\n', /process_id:\d+\r\n|^-/);
+  return info.includes(`process_id:${pid}\r\n`);
+}
+
+/**
+ * Starts `redis-server` on 127.0.0.1 and resolves when it answers PING. Nothing is written to disk. The output buffer
+ * of pub/sub connections is raised, since the default cuts the link of a busy subscriber.
+ */
+export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {
+  const port = options.port ?? (await freePort());
+  const directory = await temporaryDirectory('redis');
+  const server = await startProcess({
+    name: `redis (port ${port})`,
+    command: 'redis-server',
+    args: [
+      ...['--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', '--dir', directory.path],
+      ...['--save', '', '--appendonly', 'no'],
+      ...['--client-output-buffer-limit', 'pubsub', '256mb', '64mb', '30'],
+      ...(options.args ?? []),
+    ],
+    readyWhen: (pid) => answersPing(port, pid),
+    installHint: 'apt-get install redis-server (Debian, Ubuntu) or brew install redis (macOS)',
+  }).catch(async (error: unknown) => {
+    await directory.remove();
+    throw error;
+  });
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    await directory.remove();
+  };
+  // Also when it dies by a signal of a test.
+  void server.exited.then(directory.remove);
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    pid: server.pid,
+    exited: server.exited,
+    lastOutput: server.lastOutput,
+    stop,
+    kill: server.kill,
+    [Symbol.asyncDispose]: stop,
+  };
+}
