@@ -7,18 +7,24 @@ export interface Step {
   readonly outcome: 'passed' | 'failed';
 }
 
+/** The warm-up compiles the server's code and is not counted. */
+export type Phase = 'warm-up' | 'counted';
+
 /**
- * Runs `attempt` at each rate in turn. A failed step is run once more before it counts, because one pause of a shared
- * machine is not the server's; both runs are in the answer. The ladder ends with the first rate that failed twice.
+ * Runs `attempt` once at the first rate to warm up, then at each rate in turn. A failed step is run once more before
+ * it counts, because one pause of a shared machine is not the server's; both runs are in the answer. The ladder ends
+ * with the first rate that failed twice.
  */
 export const climb = async (
   rates: readonly number[],
-  attempt: (rate: number) => Promise<{ readonly run: LoadResult; readonly passed: boolean }>,
+  attempt: (rate: number, phase: Phase) => Promise<{ readonly run: LoadResult; readonly passed: boolean }>,
 ): Promise<readonly Step[]> => {
   const steps: Step[] = [];
+  const [first] = rates;
+  if (first !== undefined) await attempt(first, 'warm-up');
   for (const rate of rates) {
     for (const isLastChance of [false, true]) {
-      const { run, passed } = await attempt(rate);
+      const { run, passed } = await attempt(rate, 'counted');
       steps.push({ rate, run, outcome: passed ? 'passed' : 'failed' });
       if (passed) break;
       if (isLastChance) return steps;

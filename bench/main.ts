@@ -74,6 +74,15 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   if (isBroken) process.exitCode = 1;
 };
 
+// Ending by `exit` runs what the processes below registered to end themselves, also from inside a measurement.
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.once(signal, () => process.exit(code));
+}
+
 const names = scenarios.map(({ name }) => name);
 const parsed = parseBenchArguments(process.argv.slice(2), names);
 switch (parsed.kind) {

@@ -18,18 +18,18 @@ const outcomes = (raw: number | undefined, weir: number | undefined) =>
   ]);
 
 test('a ladder ends at the first rate that fails twice and does not count it', async () => {
-  const asked: number[] = [];
-  const steps = await climb([1, 2, 3], (rate) => {
-    asked.push(rate);
+  const asked: string[] = [];
+  const steps = await climb([1, 2, 3], (rate, phase) => {
+    asked.push(`${phase} ${rate}`);
     return Promise.resolve({ run, passed: rate < 2 });
   });
-  expect(asked).toEqual([1, 2, 2]);
+  expect(asked).toEqual(['warm-up 1', 'counted 1', 'counted 2', 'counted 2']);
   expect(highest(steps)?.rate).toBe(1);
 });
 
 test('a step that fails once and then passes counts, and both runs are kept', async () => {
   let tries = 0;
-  const steps = await climb([1], () => Promise.resolve({ run, passed: (tries += 1) === 2 }));
+  const steps = await climb([1], () => Promise.resolve({ run, passed: (tries += 1) === 3 }));
   expect(steps.map(({ outcome }) => outcome)).toEqual(['failed', 'passed']);
   expect(highest(steps)?.rate).toBe(1);
 });

@@ -14,7 +14,7 @@ export type HistoryStart =
 export interface HistoryQuery {
   readonly channel: string;
   readonly start: HistoryStart;
-  /** Publications in the page, at least 1. */
+  /** Most publications in the page, at least 1. A driver may end a page early, never empty, to bound its bytes: `more` tells. */
   readonly limit: number;
   readonly reverse: boolean;
   /** Publications beyond the size or older than the time to live are not returned, even when still stored. */
@@ -26,7 +26,7 @@ export interface HistoryPage {
   readonly position: ChannelPosition;
   /** Contiguous offsets in the asked order; what is missing towards `start` is expired. */
   readonly publications: readonly Publication[];
-  /** True when a further page exists in the asked direction. */
+  /** True when a further page exists in the asked direction (with `last`, among the newest `count`). */
   readonly more: boolean;
 }
 

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { hostname as machineName, totalmem } from 'node:os';
 import { namespaceOf, DEFAULT_NAMESPACE } from '../protocol/channel-name.ts';
 import { DEVELOPMENT_SECRET_PREFIX, generatedApiKeyEntry } from './access/api-key-entries.ts';
+import type { Config } from './config/checked-config.ts';
 import { impossibleCombinations } from './config/combinations.ts';
 import { CONFIG_FILE_VARIABLE, environmentValues } from './config/environment.ts';
 import { readConfigFile } from './config/file.ts';
@@ -15,15 +16,11 @@ import { parseValue } from './config/parse.ts';
 import { printConfig } from './config/redact.ts';
 import { envNameOf } from './config/words.ts';
 
+export type { Config } from './config/checked-config.ts';
 export type { NamespaceConfig } from './config/namespaces.ts';
 
 /** Exit code of a start refused for its configuration (EX_CONFIG of sysexits.h). */
 export const EXIT_CODE_BAD_CONFIG = 78;
-
-export interface Config extends ConfigValues {
-  /** Configured namespaces by name; always contains `default`. */
-  readonly namespaces: ReadonlyMap<string, NamespaceConfig>;
-}
 
 /** What a development node made up for itself, in clear, to be shown once. */
 export interface GeneratedSecrets {

@@ -29,11 +29,11 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { createRateMeter } from './observability/rates.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
-import { closeInSlices } from './session/closing.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import type { SessionServices } from './session/services.ts';
+import { closingPace, visitInSlices } from './session/slices.ts';
 import { createApp, type Listener, listen } from './transports/engine.ts';
 import { serveWebSocket } from './transports/websocket.ts';
 
@@ -60,6 +60,8 @@ const ANNOUNCE_MS = 1000;
 const REFUSED_RETRY_MS = 1000;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
+/** Connections told about the broker between two turns of the event loop. */
+const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
@@ -67,6 +69,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
   const connections = new Set<Connection>();
+  const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
   const startedAtMs = clock.monotonicMs();
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
@@ -184,9 +187,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
 
   const broadcastStatus = (): void => {
     const state = brokerState();
-    for (const connection of connections) {
-      if (connection.state === 'connected') connection.send({ type: 'status', broker: state });
-    }
+    void visitInSlices(connections, STATUS_PACE, (connection) => {
+      // Overtaken by a later change: that one tells the rest.
+      if (connection.state === 'connected' && brokerState() === state)
+        connection.send({ type: 'status', broker: state });
+    });
   };
   const events: BrokerEvents = {
     onPublications: (run) => hub.handlePublications(run),
@@ -213,6 +218,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
       nowMs: () => clock.monotonicMs(),
+      pending: pendingRequests,
     });
   const apiKeys = createApiKeys(config.apiKeys);
 
@@ -237,7 +243,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         clientAddress: createClientAddress(config.trustedProxies),
         metrics,
         refusal: () => {
-          if (stage !== 'serving') return { reason: 'draining', retryAfterMs: REFUSED_RETRY_MS };
+          if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
           if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
           return undefined;
         },
@@ -290,7 +296,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       if (stage === 'draining' || stage === 'stopped') return;
       stage = 'draining';
       logger.info({ event: 'drain', connections: connections.size }, 'draining');
-      await closeInSlices(connections, closeCodes.restart, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
+      const { code, name } = closeCodes.restart;
+      const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
+      await visitInSlices(connections, pace, (connection) => connection.close(code, name));
+      // What was accepted is answered before the broker goes; its own timeout bounds the wait.
+      await Promise.allSettled(pendingRequests);
       stage = 'stopped';
       clearInterval(announcer);
       for (const listener of listeners) listener.close();

@@ -169,7 +169,7 @@ export const incidents: readonly Incident[] = [
     name: 'a node whose event loop is blocked again and again',
     series: {
       [node('weir_event_loop_lag_seconds', a, ',quantile="p99"')]: turns(0.012, 0.4),
-      [node('weir_event_loop_utilization', a)]: turns(0.4, 0.97),
+      [node('weir_event_loop_utilization', a)]: always(0.97),
     },
     firing: ['WeirEventLoopLag', 'WeirNodeFull'],
   },

@@ -233,6 +233,6 @@ export function alertRulesFile(): string {
     labels: { severity },
     annotations: { summary, description, dashboard: `/d/${clusterDashboardUid}` },
   }));
-  const text = stringify({ groups: [{ name: 'weir', interval: '15s', rules }] }, { lineWidth: 0 });
+  const text = stringify({ groups: [{ name: 'weir', rules }] }, { lineWidth: 0 });
   return `# Alert rules of a Weir cluster. Generated from alerts.ts by generate.ts; do not edit.\n${text}`;
 }

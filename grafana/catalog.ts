@@ -44,7 +44,6 @@ export const haproxyMetrics = {
   haproxy_server_status: ofHaproxy('gauge', 'proxy', 'server', 'state'),
   haproxy_server_current_sessions: ofHaproxy('gauge', 'proxy', 'server'),
   haproxy_server_check_failures_total: ofHaproxy('counter', 'proxy', 'server'),
-  haproxy_server_check_duration_seconds: ofHaproxy('gauge', 'proxy', 'server'),
 } as const satisfies Record<string, CatalogEntry>;
 
 export type ChartedMetric = MetricName | keyof typeof processMetrics | keyof typeof haproxyMetrics;

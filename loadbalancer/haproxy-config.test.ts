@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { withSystemFolders } from './cluster/process.ts';
 import { temporaryDirectory } from './cluster/temporary-directory.ts';
 import { renderHaproxyConfig } from './haproxy-config.ts';
 import { BALANCE_PROFILES, connectionLimit, type HaproxyOptions } from './haproxy-options.ts';
@@ -25,7 +26,7 @@ async function haproxyAccepts(options: HaproxyOptions, files: Record<string, str
     for (const [name, content] of Object.entries(files)) await writeFile(join(directory.path, name), content);
     const file = join(directory.path, 'haproxy.cfg');
     await writeFile(file, renderHaproxyConfig(options).replaceAll('{dir}', directory.path));
-    const { stdout, stderr } = await run('haproxy', ['-c', '-dW', '-f', file]);
+    const { stdout, stderr } = await run('haproxy', ['-c', '-dW', '-f', file], { env: withSystemFolders(process.env) });
     return stdout + stderr;
   } finally {
     await directory.remove();

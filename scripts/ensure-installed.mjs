@@ -5,7 +5,6 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const root = process.env['WEIR_ROOT_FOR_TEST'] ?? dirname(dirname(fileURLToPath(import.meta.url)));
 const OLDEST = [20, 12];
 const NEWEST_MAJOR = 24;
 
@@ -22,29 +21,47 @@ function fail(message) {
   process.exit(1);
 }
 
-function main() {
+function readText(file) {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
+/**
+ * Whether what npm wrote about node_modules (`node_modules/.package-lock.json`) holds every package of the lock file.
+ * Packages for other platforms (optional) and workspaces are left out there.
+ */
+export function holdsEveryPackage(lockText, hiddenLockText) {
+  const installed = JSON.parse(hiddenLockText).packages ?? {};
+  return Object.entries(JSON.parse(lockText).packages ?? {}).every(([path, entry]) => {
+    if (!path.startsWith('node_modules/') || entry.optional === true || entry.link === true) return true;
+    return installed[path]?.version === entry.version && installed[path]?.integrity === entry.integrity;
+  });
+}
+
+/** `folder`: the project. Prints one line when it installs, nothing when there is nothing to do. */
+function main(folder) {
   const problem = nodeProblem(process.versions.node);
   if (problem !== undefined) fail(problem);
 
-  const lockFile = join(root, 'package-lock.json');
-  const hashFile = join(root, 'node_modules', '.weir-lock-hash');
-  const hasLock = existsSync(lockFile);
-  // Without a lock the dependencies are those of package.json. The Node version counts too: native parts depend on it.
-  const wanted = createHash('sha256')
-    .update(readFileSync(hasLock ? lockFile : join(root, 'package.json')))
-    .update(process.versions.modules)
-    .digest('hex');
-  const installed = existsSync(hashFile) ? readFileSync(hashFile, 'utf8').trim() : undefined;
-  if (installed === wanted) return;
+  const modules = join(folder, 'node_modules');
+  const hashFile = join(modules, '.weir-lock-hash');
+  const lock = readText(join(folder, 'package-lock.json'));
+  const source = lock ?? readFileSync(join(folder, 'package.json'), 'utf8');
+  const wanted = createHash('sha256').update(source).digest('hex');
+  if (readText(hashFile)?.trim() === wanted) return;
 
-  const missing = !existsSync(join(root, 'node_modules'));
-  const command = hasLock ? 'ci' : 'install';
-  const reason = missing ? 'node_modules is missing' : 'node_modules does not fit package-lock.json and this Node';
+  // Installed by hand: right as well, and remembered.
+  const hiddenLock = readText(join(modules, '.package-lock.json'));
+  if (lock !== undefined && hiddenLock !== undefined && holdsEveryPackage(lock, hiddenLock)) {
+    writeFileSync(hashFile, `${wanted}\n`);
+    return;
+  }
+
+  const command = lock === undefined ? 'install' : 'ci';
+  const reason = existsSync(modules) ? 'node_modules does not fit the lock file' : 'node_modules is missing';
   process.stdout.write(`${reason}: running npm ${command} …\n`);
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  // Development tools are wanted whatever NODE_ENV says; a script around this one must not make npm run scripts in the wrong folder.
-  const result = spawnSync(npm, [command, '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: root,
+  // Development tools are wanted whatever NODE_ENV says.
+  const result = spawnSync('npm', [command, '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: folder,
     stdio: ['ignore', 'inherit', 'inherit'],
     shell: process.platform === 'win32',
   });
@@ -53,4 +70,5 @@ function main() {
   writeFileSync(hashFile, `${wanted}\n`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) main();
+const self = fileURLToPath(import.meta.url);
+if (process.argv[1] === self) main(process.argv[2] ?? dirname(dirname(self)));

@@ -40,8 +40,8 @@ function isInstalled(service, folders) {
 }
 
 /** The services of `names` (all when empty) that no folder of `path` holds. */
-export function missingServices(path, names = []) {
-  const folders = [...path.split(delimiter).filter((folder) => folder !== ''), ...SYSTEM_FOLDERS];
+export function missingServices(path, names = [], systemFolders = SYSTEM_FOLDERS) {
+  const folders = [...path.split(delimiter).filter((folder) => folder !== ''), ...systemFolders];
   return SERVICES.filter(
     (service) => (names.length === 0 || names.includes(service.name)) && !isInstalled(service, folders),
   );
@@ -61,7 +61,10 @@ export function installPlan(services, machine) {
     if (machine.isRoot) return { kind: 'run', steps };
     const withSudo = steps.map((step) => ['sudo', ...step]);
     if (!machine.hasPasswordlessSudo) return { kind: 'ask', steps: withSudo };
-    return { kind: 'run', steps: steps.map((step) => ['sudo', '-n', 'DEBIAN_FRONTEND=noninteractive', ...step]) };
+    return {
+      kind: 'run',
+      steps: steps.map((step) => ['sudo', '-n', 'env', 'DEBIAN_FRONTEND=noninteractive', ...step]),
+    };
   }
   // One call per service: a cask and a formula cannot share one.
   if (machine.hasBrew) return { kind: 'run', steps: services.map((service) => ['brew', 'install', ...service.brew]) };

@@ -85,11 +85,11 @@ type Result struct {
 	DeliveriesPS  float64      `json:"deliveriesPerSecond"`
 	PublishedPS   float64      `json:"publishedPerSecond"`
 	SpanSeconds   float64      `json:"spanSeconds"`
-	LoaderCPU     float64      `json:"loaderCpu"` // cores, polling of an idle loader excluded
+	LoaderCPU     float64      `json:"loaderCpu"`     // cores, polling of an idle loader excluded
 	LoaderStarved float64      `json:"loaderStarved"` // as Starved, of the loader
-	Latency       Latency      `json:"latency"`   // intended publish time to receipt, sampled connections
-	Answer        Latency      `json:"answer"`    // sending a POST to its answer
-	Waited        Latency      `json:"waited"`    // intended publish time to sending the POST
+	Latency       Latency      `json:"latency"`       // intended publish time to receipt, sampled connections
+	Answer        Latency      `json:"answer"`        // sending a POST to its answer
+	Waited        Latency      `json:"waited"`        // intended publish time to sending the POST
 	Probe         Latency      `json:"probe"`
 	Processes     []ProcessUse `json:"processes"`
 	Note          string       `json:"note"` // first error seen

@@ -34,7 +34,7 @@ export const fanout: Scenario = {
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const isQuick = depth === 'quick';
     const seconds = isQuick ? 2 : 5;
-    const steps = await climb(ratesFor(server.name, isQuick), async (rate) => {
+    const steps = await climb(ratesFor(server.name, isQuick), async (rate, phase) => {
       const count = rate * seconds;
       const run = await load({
         ...baseLoad(server, SUBSCRIBERS),
@@ -49,7 +49,9 @@ export const fanout: Scenario = {
         },
       });
       const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
-      say(`${rate} msg/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`);
+      say(
+        `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} msg/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`,
+      );
       return { run, passed };
     });
     const slow = steps.filter((step) => step.rate === 100).at(-1);

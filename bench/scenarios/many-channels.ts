@@ -30,7 +30,7 @@ export const manyChannels: Scenario = {
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const seconds = depth === 'quick' ? 2 : 5;
     const rates = depth === 'quick' ? RATES.slice(0, 1) : RATES;
-    const steps = await climb(rates, async (rate) => {
+    const steps = await climb(rates, async (rate, phase) => {
       const count = rate * seconds;
       const run = await load({
         ...baseLoad(server, CONNECTIONS),
@@ -47,7 +47,9 @@ export const manyChannels: Scenario = {
         },
       });
       const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
-      say(`${rate} publications/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`);
+      say(
+        `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} publications/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`,
+      );
       return { run, passed };
     });
     // The better of two tries where the first failed: the last one run at that rate.

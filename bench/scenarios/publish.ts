@@ -30,7 +30,7 @@ export const publish: Scenario = {
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const seconds = depth === 'quick' ? 1 : 4;
     const rates = depth === 'quick' ? RATES.slice(0, 2) : RATES;
-    const steps = await climb(rates, async (rate) => {
+    const steps = await climb(rates, async (rate, phase) => {
       const count = rate * seconds;
       const run = await load({
         ...baseLoad(server, CONNECTIONS),
@@ -47,7 +47,9 @@ export const publish: Scenario = {
         },
       });
       const passed = isComplete(run, count) && run.positionsOk && run.waited.p99Ms <= MAX_WAITED_P99_MS;
-      say(`${rate} publications/s: ${passed ? 'passed' : 'failed'}, answer p99 ${run.answer.p99Ms.toFixed(1)} ms`);
+      say(
+        `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} publications/s: ${passed ? 'passed' : 'failed'}, answer p99 ${run.answer.p99Ms.toFixed(1)} ms`,
+      );
       return { run, passed };
     });
     return {

@@ -10,6 +10,8 @@ import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
 export interface PendingPublish {
   readonly request: PublishRequest;
   readonly keyBytes: number;
+  /** Monotonic, ms. */
+  readonly queuedAtMs: number;
   resolve(result: PublishResult): void;
   reject(error: Error): void;
 }
@@ -32,9 +34,10 @@ export interface CallSettings {
 
 export const toPending = (
   request: PublishRequest,
+  queuedAtMs: number,
   resolve: PendingPublish['resolve'],
   reject: PendingPublish['reject'],
-): PendingPublish => ({ request, keyBytes: keyBytesOf(request.key), resolve, reject });
+): PendingPublish => ({ request, keyBytes: keyBytesOf(request.key), queuedAtMs, resolve, reject });
 
 export const bytesOf = ({ request, keyBytes }: PendingPublish): number => recordBytes(keyBytes, request.body.length);
 

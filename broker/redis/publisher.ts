@@ -10,18 +10,10 @@ import type { KeySpace } from './keys.ts';
 import { BrokerUnavailableError } from '../broker.ts';
 import { groupByCallTarget } from './keys.ts';
 import { asError } from './link.ts';
-import {
-  bytesOf,
-  encodePublishCall,
-  settleGroup,
-  toPending,
-  type PendingPublish,
-  type PublishCall,
-} from './publish-call.ts';
+import { encodePublishCall, settleGroup, toPending, type PendingPublish, type PublishCall } from './publish-call.ts';
+import { createPublishQueue } from './publish-queue.ts';
 import { isNoScript, loadScript } from './script.ts';
 
-const MAX_CALL_PUBLICATIONS = 256;
-const MAX_CALL_BYTES = 1024 * 1024;
 /** Calls under way from which on the batch grows. */
 const MAX_CALLS = 2;
 /** Records waiting for a call beyond which publishes are refused. */
@@ -53,9 +45,10 @@ const unavailable = (message: string, cause?: unknown): BrokerUnavailableError =
 
 export const createPublisher = (options: PublisherOptions): Publisher => {
   const script = loadScript('publish.lua');
-  let queue: PendingPublish[] = [];
-  let queuedBytes = 0;
+  // Half of the time for waiting, so that what is sent has the other half: a refusal before sending leaves no doubt.
+  const queue = createPublishQueue({ maxBytes: MAX_QUEUED_BYTES, maxWaitMs: options.publishTimeoutMs / 2 });
   let scheduled = false;
+  let tickMs = 0;
   let calls = 0;
   let epochCandidate = options.randomId();
   // Calls the server refused because it lost the script. Nothing else leaves before they were sent again, in order.
@@ -71,16 +64,20 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
   };
 
   const settleCall = (call: PublishCall, lines: readonly string[]): void => {
+    let firstError: Error | undefined;
     for (let i = 0; i < call.groups.length; i += 1) {
       const group = call.groups[i]!;
       const error = settleGroup(group, lines[i]!);
       if (error === undefined) continue;
-      options.onError(error, 'redis.publish');
+      firstError ??= error;
       rejectAll(group, unavailable('the publication was refused by Redis', error));
-      // A replica after a failover: this connection will never write again.
-      if (error.message.includes('READONLY')) options.reset('connected to a replica');
     }
     if (lines.some((line) => line.includes(epochCandidate))) epochCandidate = options.randomId();
+    if (firstError === undefined) return;
+    // One report per call: a server without memory refuses every channel of every call.
+    options.onError(firstError, 'redis.publish');
+    // A replica after a failover: this connection will never write again.
+    if (firstError.message.includes('READONLY')) options.reset('connected to a replica');
   };
 
   const send = (call: PublishCall): void => {
@@ -94,15 +91,21 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       work();
       proceed();
     };
-    const expire = (): void => {
-      if (settled) return;
-      const reason = `no answer to a publish within ${options.publishTimeoutMs} ms`;
-      settle(() => failCall(call, unavailable(reason)));
+    const reason = `no answer to a publish within ${options.publishTimeoutMs} ms`;
+    // After the poll phase: an answer that waits in the socket behind a stalled event loop is not late.
+    const after = (ms: number, work: () => void): NodeJS.Timeout =>
+      setTimeout(() => setImmediate(() => (settled ? undefined : work())), ms);
+    const giveUpLink = (): void => {
       options.onError(new Error(reason), 'redis.publish');
       options.reset(reason);
+      settle(() => failCall(call, unavailable(reason)));
     };
-    // After the poll phase: an answer that waits in the socket behind a stalled event loop is not late.
-    const timer = setTimeout(() => setImmediate(expire), options.publishTimeoutMs);
+    const waitedMs = performance.now() - call.groups[0]![0]!.queuedAtMs;
+    // The callers' time is over before the connection's: a busy queue is no sign of a dead link.
+    let timer = after(options.publishTimeoutMs - waitedMs, () => {
+      failCall(call, unavailable(reason));
+      timer = after(waitedMs, giveUpLink);
+    });
 
     const command = new Command('EVALSHA', [script.sha, '1', call.routingKey], { replyEncoding: 'utf8' });
     command.toWritable = () => call.frame;
@@ -139,28 +142,17 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       });
   };
 
-  const takeFromQueue = (): PendingPublish[] => {
-    let count = 0;
-    let bytes = 0;
-    while (count < queue.length && count < MAX_CALL_PUBLICATIONS) {
-      const next = bytesOf(queue[count]!);
-      if (count > 0 && bytes + next > MAX_CALL_BYTES) break;
-      bytes += next;
-      count += 1;
-    }
-    queuedBytes -= bytes;
-    return queue.splice(0, count);
-  };
-
   const proceed = (): void => {
     if (loading) return;
     if (refused.length > 0) {
       if (calls === 0) sendRefusedAgain();
       return;
     }
-    while (queue.length > 0 && calls < MAX_CALLS) {
-      for (const publishes of groupByCallTarget(takeFromQueue())) {
-        send(encodePublishCall(publishes, { ...options, sha: script.sha, epochCandidate }));
+    while (calls < MAX_CALLS) {
+      const publishes = queue.take(performance.now());
+      if (publishes.length === 0) return;
+      for (const group of groupByCallTarget(publishes)) {
+        send(encodePublishCall(group, { ...options, sha: script.sha, epochCandidate }));
       }
     }
   };
@@ -173,11 +165,13 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
   return {
     publish(request) {
       if (!options.isUp()) return Promise.reject(unavailable('not connected to Redis'));
-      if (queuedBytes > MAX_QUEUED_BYTES) return Promise.reject(unavailable('too many publications wait for Redis'));
       return new Promise((resolve, reject) => {
-        const pending = toPending(request, resolve, reject);
-        queue.push(pending);
-        queuedBytes += bytesOf(pending);
+        // One reading of the clock per tick.
+        if (!scheduled) tickMs = performance.now();
+        if (!queue.push(toPending(request, tickMs, resolve, reject))) {
+          reject(unavailable('too many publications wait for Redis'));
+          return;
+        }
         if (scheduled) return;
         scheduled = true;
         setImmediate(flush);
@@ -187,10 +181,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       await redis.script('LOAD', script.source);
     },
     abandon(reason) {
-      const waiting = queue;
-      queue = [];
-      queuedBytes = 0;
-      rejectAll(waiting, unavailable(reason));
+      queue.rejectAll(unavailable(reason));
     },
   };
 };

@@ -114,7 +114,6 @@ it('keeps a connection whose pings are answered', async () => {
   for (let round = 0; round < 5; round++) {
     await clock.advance(30_000);
     connection.reply(await connection.next('ping'), { type: 'pong' });
-    await clock.advance(5000);
   }
   expect(client.isConnected).toBe(true);
 });

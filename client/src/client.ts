@@ -2,8 +2,13 @@
 import { connectionLost, disconnected, fromReply, handlerFailed, WeirError } from './errors.ts';
 import { createEmitter, type Emitter, type EventSource, type Handler, type Unsubscribe } from './events.ts';
 import { type ClientOptions, withDefaults } from './options.ts';
-import type { BrokerState, Connected, History, Presence, Published, Push, Since } from './protocol/wire.ts';
-import { createPublishQueue, type PublishOptions, type PublishQueue } from './publish/publish-queue.ts';
+import type { BrokerState, Connected, History, Presence, Push, Since } from './protocol/wire.ts';
+import {
+  createPublishQueue,
+  type PublishOptions,
+  type PublishQueue,
+  type PublishResult,
+} from './publish/publish-queue.ts';
 import type { Connection } from './session/connection.ts';
 import { createReads, type Reads } from './session/reads.ts';
 import { type ClientState, createSession, type Session } from './session/session.ts';
@@ -141,7 +146,7 @@ export class WeirClient implements EventSource<ClientEvents> {
    * Resolves with the position when the message is in the log. While not connected it waits in the queue. Lost connections and temporary
    * errors are retried with the same `messageId`, in order except that messages already sent are not called back. Rejects with a WeirError.
    */
-  publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<Published> {
+  publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<PublishResult> {
     return this.#queue.publish(channel, data, options);
   }
 

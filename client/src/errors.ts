@@ -49,17 +49,17 @@ export const connectionLost = (): WeirError =>
 export const disconnected = (): WeirError => new WeirError(3, 'disconnected', 'the client is disconnected');
 
 export const queueOverflow = (): WeirError =>
-  new WeirError(4, 'queue_overflow', 'the publish queue is full; this publish was not queued', { temporary: true });
+  new WeirError(4, 'queue_overflow', 'the publish queue is full', { temporary: true });
 
 export const webSocketMissing = (cause?: unknown): WeirError =>
-  new WeirError(5, 'websocket_missing', 'no global WebSocket: install "ws" or pass the WebSocket option', { cause });
+  new WeirError(5, 'websocket_missing', 'no WebSocket: install "ws" or pass the WebSocket option', { cause });
 
 export const iterationOverflow = (): WeirError =>
-  new WeirError(6, 'iteration_overflow', 'the loop over the subscription fell behind and its buffer is full');
+  new WeirError(6, 'iteration_overflow', 'the iteration fell behind and its buffer is full');
 
 /** The publish may or may not be in the log: its `messageId` is too old for a retry to be recognised. */
 export const outcomeUnknown = (): WeirError =>
-  new WeirError(7, 'outcome_unknown', 'sent, never answered, and too old to be retried without risking a duplicate');
+  new WeirError(7, 'outcome_unknown', 'sent, never answered, and too old for a safe retry');
 
 export const closedByServer = (code: number, reason: string): WeirError =>
   new WeirError(8, 'closed', `closed by the server with ${code}${reason && ` ${reason}`}; not reconnecting`);
@@ -71,13 +71,13 @@ export const tokenFailed = (cause: unknown): WeirError =>
   new WeirError(10, 'token_failed', `getToken failed: ${String(cause)}`, { temporary: true, cause });
 
 export const malformedFrame = (cause?: unknown): WeirError =>
-  new WeirError(11, 'malformed_frame', 'the server sent a frame that is not protocol JSON', { temporary: true, cause });
+  new WeirError(11, 'malformed_frame', 'the server sent no protocol JSON', { temporary: true, cause });
 
 export const transportFailed = (cause: unknown): WeirError =>
-  new WeirError(12, 'transport_failed', `the transport cannot be used: ${String(cause)}`, { cause });
+  new WeirError(12, 'transport_failed', `transport unusable: ${String(cause)}`, { cause });
 
 export const badRequest = (cause: unknown): WeirError =>
-  new WeirError(107, 'bad_request', `not representable as JSON: ${String(cause)}`, { cause });
+  new WeirError(107, 'bad_request', `not JSON: ${String(cause)}`, { cause });
 
 export const tooLarge = (bytes: number, limit: number): WeirError =>
   new WeirError(106, 'limit_exceeded', `the command has ${bytes} bytes, the server takes ${limit}`);

@@ -1,4 +1,4 @@
-// What the package `@weir/client` exports.
+// What the package `@weir/client` exports; every type reachable from it must be plain, without the schema library.
 export { type ClientEvents, type HistoryOptions, WeirClient } from './client.ts';
 export { type Cancel, type Clock } from './clock.ts';
 export { WeirError } from './errors.ts';
@@ -17,11 +17,10 @@ export type {
   Policy,
   Position,
   Presence,
-  Published,
   Publisher,
   Since,
 } from './protocol/wire.ts';
-export type { PublishLimits, PublishOptions } from './publish/publish-queue.ts';
+export type { PublishLimits, PublishOptions, PublishResult } from './publish/publish-queue.ts';
 export { fullJitter, type FullJitterOptions, type ReconnectStrategy } from './reconnect/strategy.ts';
 export type { ClientState } from './session/session.ts';
 export type { GetToken } from './session/token.ts';

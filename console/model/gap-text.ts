@@ -16,7 +16,7 @@ const missing = ({ from, to, count, reason, offset, epoch }: Gap): string => {
     return from === to ? `Message #${from} will not come` : `Messages #${from} to #${to} (${messages}) will not come`;
   }
   if (reason === 'epoch') {
-    const where = offset === undefined || epoch === undefined ? '' : `, now at #${offset} of epoch ${epoch}`;
+    const where = offset === undefined || epoch === undefined ? '' : ` before #${offset + 1} of epoch ${epoch}`;
     return `An unknown number of messages may be missing${where}`;
   }
   if (typeof count !== 'number') return 'An unknown number of messages will not come';

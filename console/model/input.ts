@@ -3,7 +3,8 @@ import { CHANNEL_PATTERN } from '../../protocol/channel-name.ts';
 import { MAX_CHANNEL_LENGTH, MAX_KEY_LENGTH } from '../../protocol/limits.ts';
 
 export type Checked<T> =
-  { readonly kind: 'valid'; readonly value: T } | { readonly kind: 'invalid'; readonly message: string };
+  | { readonly kind: 'valid'; readonly value: T }
+  | { readonly kind: 'invalid'; readonly message: string };
 
 const valid = <T>(value: T): Checked<T> => ({ kind: 'valid', value });
 const invalid = (message: string): { kind: 'invalid'; message: string } => ({ kind: 'invalid', message });
@@ -15,7 +16,7 @@ export const checkChannel = (text: string): Checked<string> => {
   const channel = text.trim();
   if (channel === '') return invalid('Enter a channel name, as in news or chat:lobby.');
   if (CHANNEL.test(channel)) return valid(channel);
-  const wrong = [...channel].find((character) => !CHANNEL.test(character));
+  const wrong = Array.from(channel).find((character) => !CHANNEL.test(character));
   if (wrong === undefined) {
     return invalid(`A channel name has at most ${MAX_CHANNEL_LENGTH} characters; this one has ${channel.length}.`);
   }

@@ -1,11 +1,32 @@
 // How long messages took from the server's clock to this page, although the two clocks differ.
 
+export interface ServerClockEstimate {
+  /** What to add to the local clock to read the server's, ms. */
+  readonly offsetMs: number;
+  /** A message that the server stamped with its clock arrived now. */
+  observeStamp(stampMs: number, receivedAtMs: number): void;
+  observeRoundTrip(roundTripMs: number): void;
+}
+
 /**
- * What to add to the local clock to read the server's, ms. The server stamped `serverTimeMs` half a round trip before
- * it arrived at `receivedAtMs` of the local clock.
+ * Clocks differ by what is left when a message's way is taken off. A busy page and a coalescing server only ever make the
+ * way longer, so the fastest message seen counts, and it is taken to have needed half of the fastest round trip.
  */
-export const clockOffsetMs = (serverTimeMs: number, receivedAtMs: number, roundTripMs: number): number =>
-  serverTimeMs + roundTripMs / 2 - receivedAtMs;
+export const estimateServerClock = (): ServerClockEstimate => {
+  let largestMs: number | undefined;
+  let fastestRoundTripMs = Infinity;
+  return {
+    get offsetMs() {
+      return (largestMs ?? 0) + (Number.isFinite(fastestRoundTripMs) ? fastestRoundTripMs / 2 : 0);
+    },
+    observeStamp: (stampMs, receivedAtMs) => {
+      largestMs = Math.max(largestMs ?? -Infinity, stampMs - receivedAtMs);
+    },
+    observeRoundTrip: (roundTripMs) => {
+      fastestRoundTripMs = Math.min(fastestRoundTripMs, roundTripMs);
+    },
+  };
+};
 
 /** `live`: published while subscribed. `replayed`: older than the subscription, so its age says nothing about speed. */
 export type Delay = { readonly kind: 'live' | 'replayed'; readonly ms: number };

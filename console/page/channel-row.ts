@@ -53,6 +53,7 @@ export const createChannelRow = (subscription: Subscription): ChannelRow => {
     setText(total, formatCount(messages));
     setText(offset, subscription.position ? `#${subscription.position.offset}` : '–');
     setText(epoch, subscription.position?.epoch ?? '–');
+    epoch.title = epoch.textContent;
     setText(gapCount, formatCount(gaps));
     gapTerm.classList.toggle('alarm', gaps > 0);
   };

@@ -71,9 +71,9 @@ export const startChannelsPanel = (
   byId('subscribe-form', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault();
     const channel = field.read(checkChannel);
-    if (channel === undefined) return;
-    if (rows.has(channel)) field.complain(`${channel} is subscribed already.`);
-    else add(channel);
+    if (channel.kind === 'invalid') return;
+    if (rows.has(channel.value)) field.complain(`${channel.value} is subscribed already.`);
+    else add(channel.value);
   });
   changed();
 

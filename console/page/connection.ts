@@ -64,7 +64,10 @@ export const startConnectionPanel = (client: WeirClient, url: string, clock: () 
     setText(byId('connection-node', HTMLElement), current?.node ?? UNKNOWN);
     setText(byId('connection-id', HTMLElement), current?.connection ?? UNKNOWN);
     setText(byId('connection-user', HTMLElement), current ? (current.user ?? 'anonymous') : UNKNOWN);
-    setText(byId('connection-round-trip', HTMLElement), roundTripMs === undefined ? UNKNOWN : formatDuration(roundTripMs));
+    setText(
+      byId('connection-round-trip', HTMLElement),
+      roundTripMs === undefined ? UNKNOWN : formatDuration(roundTripMs),
+    );
     // The session outlives connections.
     setText(byId('connection-session', HTMLElement), connected?.session ?? UNKNOWN);
     if (!current) {

@@ -3,8 +3,8 @@ import type { Checked } from '../model/input.ts';
 import { setText } from './dom.ts';
 
 export interface Field {
-  /** The checked value; undefined when it is wrong, which is then shown and the input focused. */
-  read<T>(check: (text: string) => Checked<T>): T | undefined;
+  /** What is wrong is shown, and the input focused. */
+  read<T>(check: (text: string) => Checked<T>): Checked<T>;
   complain(message: string): void;
 }
 
@@ -21,13 +21,9 @@ export const createField = (input: HTMLInputElement | HTMLTextAreaElement, messa
   return {
     read: (check) => {
       const checked = check(input.value);
-      if (checked.kind === 'valid') {
-        complain('');
-        return checked.value;
-      }
-      complain(checked.message);
-      input.focus();
-      return undefined;
+      complain(checked.kind === 'valid' ? '' : checked.message);
+      if (checked.kind === 'invalid') input.focus();
+      return checked;
     },
     complain,
   };

@@ -1,6 +1,6 @@
-// Reads the server's clock from here: its time when it accepted the connection, and the round trip measured since.
+// Reads the server's clock from here, and measures the round trip to it while connected.
 import type { WeirClient } from '../../client/src/index.ts';
-import { clockOffsetMs } from '../model/latency.ts';
+import { estimateServerClock } from '../model/latency.ts';
 
 export interface ServerClock {
   /** Add to `Date.now()`, ms. */
@@ -9,46 +9,53 @@ export interface ServerClock {
   readonly roundTripMs: number | undefined;
   /** Milliseconds since 1970 by the server's clock. */
   now(): number;
+  /** A message stamped with the server's clock arrived at `receivedAtMs` of the local one. */
+  observeStamp(stampMs: number, receivedAtMs: number): void;
 }
 
+/** Soon after connecting, when the page is busy, then less and less often, ms. */
+const FIRST_PING_MS = 250;
 const PING_EVERY_MS = 5000;
 
-/** Pings while connected; `onMeasured` is called after each answer. */
+/** `onMeasured` is called after each answer to a ping. */
 export const startServerClock = (client: WeirClient, onMeasured: () => void): ServerClock => {
-  let accepted: { serverTimeMs: number; receivedAtMs: number } | undefined;
-  let offsetMs = 0;
+  // Every node has a clock of its own: a new connection starts a new estimate.
+  let estimate = estimateServerClock();
   let roundTripMs: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
-  const settle = (): void => {
-    if (accepted) offsetMs = clockOffsetMs(accepted.serverTimeMs, accepted.receivedAtMs, roundTripMs ?? 0);
-  };
   const measure = async (): Promise<void> => {
     const sentMs = performance.now();
     await client.ping();
     roundTripMs = performance.now() - sentMs;
-    settle();
+    estimate.observeRoundTrip(roundTripMs);
     onMeasured();
   };
-  const tryMeasure = (): void => {
-    // A connection that closes meanwhile shows itself in the state.
-    if (client.isConnected && !document.hidden) measure().catch(() => undefined);
+  const pingAfter = (delayMs: number): void => {
+    timer = setTimeout(() => {
+      // A connection that closes meanwhile shows itself in the state.
+      if (client.isConnected && !document.hidden) measure().catch(() => undefined);
+      pingAfter(Math.min(PING_EVERY_MS, delayMs * 2));
+    }, delayMs);
   };
 
   client.on('connected', ({ serverTime }) => {
-    accepted = { serverTimeMs: serverTime, receivedAtMs: Date.now() };
+    estimate = estimateServerClock();
+    estimate.observeStamp(serverTime, Date.now());
     roundTripMs = undefined;
-    settle();
-    tryMeasure();
+    clearTimeout(timer);
+    measure().catch(() => undefined);
+    pingAfter(FIRST_PING_MS);
   });
-  setInterval(tryMeasure, PING_EVERY_MS);
 
   return {
     get offsetMs() {
-      return offsetMs;
+      return estimate.offsetMs;
     },
     get roundTripMs() {
       return roundTripMs;
     },
-    now: () => Date.now() + offsetMs,
+    now: () => Date.now() + estimate.offsetMs,
+    observeStamp: (stampMs, receivedAtMs) => estimate.observeStamp(stampMs, receivedAtMs),
   };
 };

@@ -23,7 +23,7 @@ export const isNetwork = (text: string): boolean => parseNetwork(text) !== undef
 const mappedIpv4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/;
 
 /** One spelling per address, since addresses key limits; undefined when it is none. IPv4 in IPv6 becomes IPv4, zones go. */
-export const canonicalAddress = (text: string): string | undefined => {
+const canonicalAddress = (text: string): string | undefined => {
   const [address = ''] = text.trim().split('%');
   const version = isIP(address);
   if (version === 0) return undefined;

@@ -10,6 +10,7 @@ const FILES = [
   { name: 'index.html', type: 'text/html; charset=utf-8' },
   { name: 'console.js', type: 'text/javascript; charset=utf-8' },
   { name: 'console.css', type: 'text/css; charset=utf-8' },
+  { name: 'icon.svg', type: 'image/svg+xml' },
 ] as const;
 
 /** From source and from dist alike: the build lies in dist/console. */

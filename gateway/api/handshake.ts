@@ -11,7 +11,9 @@ export interface HandshakeOptions {
   readonly clientAddress: (remoteAddress: string, realIp: string) => string;
   readonly metrics: MetricsRegistry;
   /** Why no connection can be taken now, and when to try again; undefined when there is room. */
-  readonly refusal: () => { readonly reason: 'full' | 'draining'; readonly retryAfterMs: number } | undefined;
+  readonly refusal: () =>
+    | { readonly reason: 'full' | 'starting' | 'draining' | 'stopped'; readonly retryAfterMs: number }
+    | undefined;
 }
 
 /** RFC 6455 §4.2.1: the only version there is. */
@@ -23,7 +25,10 @@ export const createHandshakeCheck = (options: HandshakeOptions): ((handshake: Ha
     metrics.count('weir_connections_refused_total', { reason });
     return { kind: 'refuse', answer };
   };
-  return ({ origin, subprotocols, remoteAddress, realIpHeader, version }) => {
+  return ({ origin, subprotocols, remoteAddress, realIpHeader, version, upgrade }) => {
+    if (upgrade.toLowerCase() !== 'websocket') {
+      return refuse('upgrade', problem('badRequest', 'Upgrade: expected websocket', { status: 400 }));
+    }
     if (version !== VERSION) {
       const detail = `Sec-WebSocket-Version: expected ${VERSION}`;
       return refuse('version', problem('badRequest', detail, { status: 426 }, { 'sec-websocket-version': VERSION }));

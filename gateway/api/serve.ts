@@ -16,6 +16,8 @@ export interface ServeOptions {
   readonly requestTimeoutMs: number;
   /** Monotonic time, ms. */
   readonly nowMs: () => number;
+  /** Requests being worked on; filled and emptied here. */
+  readonly pending: Set<Promise<unknown>>;
 }
 
 const answerTo = (failure: Failure): HttpAnswer => {
@@ -43,7 +45,7 @@ const unauthorized = (presented: boolean): HttpAnswer => {
 };
 
 export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options: ServeOptions): void => {
-  const { apiKeys, metrics, toFailure, maxBodyBytes, requestTimeoutMs, nowMs } = options;
+  const { apiKeys, metrics, toFailure, maxBodyBytes, requestTimeoutMs, nowMs, pending } = options;
 
   const perform = (entry: ApiRoute, request: HttpRequest): HttpAnswer | Promise<HttpAnswer> => {
     if (entry.access === 'public') return entry.handle(request);
@@ -68,7 +70,11 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
       };
       try {
         const result = perform(entry, request);
-        return result instanceof Promise ? result.catch(fail).then(observed) : observed(result);
+        if (!(result instanceof Promise)) return observed(result);
+        const answer = result.catch(fail).then(observed);
+        pending.add(answer);
+        void answer.finally(() => pending.delete(answer));
+        return answer;
       } catch (thrown) {
         return observed(fail(thrown));
       }

@@ -32,9 +32,19 @@ export interface PublishingOptions {
   readonly clock: Clock;
 }
 
+/** The parser goes deeper than the writer: what only the first can do is the sender's error. */
+const dataText = (data: unknown): string => {
+  try {
+    return JSON.stringify(data);
+  } catch (error) {
+    if (error instanceof RangeError) throw new Failure('badRequest', 'data: expected less deeply nested JSON');
+    throw error;
+  }
+};
+
 /** `{"data":…,"key":…,"publisher":…,"time":…}`: the form that dialects splice into messages without parsing. */
 const bodyOf = (order: PublishOrder, timeMs: number): Buffer => {
-  let text = `{"data":${JSON.stringify(order.data)},`;
+  let text = `{"data":${dataText(order.data)},`;
   if (order.key !== undefined) text += `"key":${JSON.stringify(order.key)},`;
   if (order.publisher !== undefined) text += `"publisher":${JSON.stringify(order.publisher)},`;
   return Buffer.from(`${text}"time":${timeMs}}`);

@@ -25,6 +25,16 @@ export interface HistoryAnswer {
   readonly more: boolean;
 }
 
+/** Bytes of publications in one answer; a page that would be larger ends earlier, with `more`. */
+const MAX_PAGE_BYTES = 512 * 1024;
+
+/** As many publications as fit, at least one. */
+const fitting = (publications: readonly Publication[]): readonly Publication[] => {
+  let bytes = 0;
+  const end = publications.findIndex(({ body }, index) => (bytes += body.length) > MAX_PAGE_BYTES && index > 0);
+  return end === -1 ? publications : publications.slice(0, end);
+};
+
 export interface HistoryReading {
   /** Rejects with `Failure` (unrecoverablePosition, notAvailable) or `BrokerUnavailableError`. */
   read(order: ReadOrder): Promise<HistoryAnswer>;
@@ -54,6 +64,8 @@ export const createHistoryReading = (
       if (since.epoch !== epoch) throw new Failure('unrecoverablePosition', `since: the channel is in epoch ${epoch}`);
       if (since.offset > offset) throw new Failure('unrecoverablePosition', `since: the channel's head is ${offset}`);
     }
-    return { channel, epoch, offset, messages: page.publications.map(messageOf), more: page.more };
+    const publications = fitting(page.publications);
+    const more = page.more || publications.length < page.publications.length;
+    return { channel, epoch, offset, messages: publications.map(messageOf), more };
   },
 });

@@ -5,7 +5,7 @@ import { apiKeyEntrySchema, type ApiKeyEntry } from '../access/api-key-entries.t
 export type Profile = 'development' | 'production';
 
 /** How a value is written: decides how text becomes a value and what messages and documents call it. */
-export type Form = 'integer' | 'duration' | 'bytes' | 'boolean' | 'choice' | 'text' | 'list' | 'api-keys';
+type Form = 'integer' | 'duration' | 'bytes' | 'boolean' | 'choice' | 'text' | 'list' | 'api-keys';
 
 /** What a default may depend on. */
 export interface DefaultContext {

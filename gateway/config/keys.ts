@@ -64,7 +64,8 @@ export const configKeys = {
     {
       default: value('redis://127.0.0.1:6379'),
       secret: 'url',
-      description: 'The Redis of the cluster (with `broker` `redis`).',
+      description:
+        'The Redis of the cluster (with `broker` `redis`). Sentinel and Cluster URLs are part of the protocol but refused until their driver exists.',
     },
   ),
   redisPrefix: text('1–64 characters of A-Za-z0-9_.:-', matching(/^[A-Za-z0-9_.:-]{1,64}$/), {
@@ -185,6 +186,6 @@ export const configKeys = {
   }),
 } as const;
 
-export type ConfigKeys = typeof configKeys;
+type ConfigKeys = typeof configKeys;
 export type ConfigKey = keyof ConfigKeys;
 export type ConfigValues = ValuesOf<ConfigKeys>;

@@ -18,8 +18,8 @@ import {
 } from './key-spec.ts';
 import { parseValue } from './parse.ts';
 
-export const CHANNEL_CLASSES = ['durable', 'ephemeral'] as const;
-export const DELIVERY_POLICIES = ['all', 'latest', 'conflate', 'ack'] as const;
+const CHANNEL_CLASSES = ['durable', 'ephemeral'] as const;
+const DELIVERY_POLICIES = ['all', 'latest', 'conflate', 'ack'] as const;
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -54,13 +54,13 @@ export const namespaceKeys = {
   historyAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read history.' }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
-    description: 'Largest `data` of one publication.',
+    description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
   }),
 } as const;
 
 type NamespaceValues = ValuesOf<typeof namespaceKeys>;
-export type ChannelClass = NamespaceValues['class'];
-export type DeliveryPolicy = NamespaceValues['policy'];
+type ChannelClass = NamespaceValues['class'];
+type DeliveryPolicy = NamespaceValues['policy'];
 
 export interface NamespaceConfig extends NamespaceRights {
   /** As configured; `default` also for channels whose namespace is not configured. */

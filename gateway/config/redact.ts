@@ -1,10 +1,10 @@
 // A configuration as text for people: every value that applies, no secret.
 import { stringify } from 'yaml';
-import type { Config } from '../config.ts';
+import type { Config } from './checked-config.ts';
 import { configKeys, type ConfigKey } from './keys.ts';
 import { withoutPassword } from './urls.ts';
 
-export const REDACTED = '***';
+const REDACTED = '***';
 
 const redactValue = (key: ConfigKey, value: Config[ConfigKey]): unknown => {
   if (value === undefined) return undefined;
@@ -22,7 +22,7 @@ const redactValue = (key: ConfigKey, value: Config[ConfigKey]): unknown => {
 };
 
 /** Plain data safe to log; keys without a value are left out. */
-export const redactConfig = (config: Config): Readonly<Record<string, unknown>> => {
+const redactConfig = (config: Config): Readonly<Record<string, unknown>> => {
   const values: Record<string, unknown> = {};
   for (const key of Object.keys(configKeys) as ConfigKey[]) {
     const shown = redactValue(key, config[key]);

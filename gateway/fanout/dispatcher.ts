@@ -42,6 +42,8 @@ export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: Di
   let state: 'idle' | 'scheduled' | 'sending' | 'closed' = 'idle';
   let currentDelayMs = 0;
   let spentMs = 0;
+  /** Bytes handed to the connection being served. */
+  let handedBytes = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const collect = (channel: ChannelState): void => {
@@ -74,6 +76,7 @@ export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: Di
     hot.deliveries += batch.messages;
     hot.framesSent += batch.frames.length;
     hot.bytesSent += batch.bytes;
+    handedBytes += batch.bytes;
   };
 
   const sendList = (subscriber: Subscriber, first: Subscription): void => {
@@ -89,10 +92,12 @@ export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: Di
   const serve = (subscriber: Subscriber): void => {
     const first = subscriber.pendingHead;
     subscriber.pendingHead = null;
+    handedBytes = 0;
     if (first === null || !subscriber.isOpen()) return;
     if (first.nextPending === null) sendOne(subscriber, first);
     else subscriber.cork(() => sendList(subscriber, first));
-    if (subscriber.isOpen() && subscriber.bufferedBytes() > maxOutboxBytes) subscriber.handleOverflow();
+    // What this flush handed over does not count: an idle socket may be given one flush of any size.
+    if (subscriber.isOpen() && subscriber.bufferedBytes() - handedBytes > maxOutboxBytes) subscriber.handleOverflow();
   };
 
   const finish = (): void => {

@@ -94,14 +94,16 @@ export class Connection implements Subscriber, SocketListener {
     }
     this.replyFailure(decoded.id, new Failure(decoded.error, decoded.message));
     this.badRequests++;
-    if (this.badRequests > MAX_CONSECUTIVE_BAD_REQUESTS)
+    if (this.badRequests >= MAX_CONSECUTIVE_BAD_REQUESTS)
       this.close(closeCodes.badRequest.code, closeCodes.badRequest.name);
   }
 
   /** Sends a reply or push; nothing when the socket is gone. */
   send(message: Reply | Push): void {
-    this.socket?.send(this.dialect.encode(message));
-    this.checkOutbox();
+    const frame = this.dialect.encode(message);
+    this.socket?.send(frame);
+    // Replies count against the outbox too: a client that asks much and reads nothing has the same bound.
+    if (this.bufferedBytes() - frame.length > this.host.maxOutboxBytes) this.handleOverflow();
   }
 
   /** Answers a command that failed; without an id the client is told by an error push. */
@@ -147,10 +149,5 @@ export class Connection implements Subscriber, SocketListener {
 
   handleOverflow(): void {
     this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
-  }
-
-  /** Replies count against the outbox too: a client that asks much and reads nothing has the same bound. */
-  private checkOutbox(): void {
-    if (this.bufferedBytes() > this.host.maxOutboxBytes) this.handleOverflow();
   }
 }

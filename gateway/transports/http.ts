@@ -54,11 +54,15 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
 };
 
 /** Writes an answer; the caller knows that the response is still there. */
-export const writeAnswer = (res: EngineResponse, answer: HttpAnswer): void => {
+export const writeAnswer = (
+  res: EngineResponse,
+  answer: HttpAnswer,
+  after: 'keep-alive' | 'close' = 'keep-alive',
+): void => {
   res.cork(() => {
     res.writeStatus(STATUS_TEXT[answer.status] ?? `${answer.status} Status`);
     for (const name in answer.headers) res.writeHeader(name, answer.headers[name]!);
-    res.end(answer.body);
+    res.end(answer.body, after === 'close');
   });
 };
 
@@ -84,6 +88,12 @@ const decodeParams = (req: EngineRequest, count: number): string[] | undefined =
 };
 
 /**
+ * How far over the bound a body is still read to its end, unkept: closing while the client writes would reset the
+ * connection before it can read the 413.
+ */
+const DISCARD_FACTOR = 8;
+
+/**
  * Collects a body. Calls `onEnd` with the whole body or the problem, at most once, and never after `onAborted`.
  * The usual body arrives in one piece and costs no timer.
  */
@@ -93,26 +103,37 @@ const readBody = (
   isAborted: () => boolean,
   onEnd: (result: Buffer | HttpProblem) => void,
 ): void => {
-  let chunks: Buffer[] | undefined = [];
+  let chunks: Buffer[] = [];
   let bytes = 0;
-  let timer: NodeJS.Timeout | undefined;
+  let ended = false;
   const end = (result: Buffer | HttpProblem): void => {
-    if (chunks === undefined) return;
-    chunks = undefined;
+    if (ended) return;
+    ended = true;
+    chunks = [];
     clearTimeout(timer);
     if (!isAborted()) onEnd(result);
   };
+  let timer: NodeJS.Timeout | undefined;
+  const startTimer = (): void => {
+    timer ??= setTimeout(() => end(bytes > maxBodyBytes ? 'bodyTooLarge' : 'bodyTimeout'), requestTimeoutMs);
+  };
   res.onData((chunk, isLast) => {
-    if (chunks === undefined) return;
+    if (ended) return;
     bytes += chunk.byteLength;
     if (bytes > maxBodyBytes) {
-      end('bodyTooLarge');
+      chunks = [];
+      if (isLast || bytes > maxBodyBytes * DISCARD_FACTOR) end('bodyTooLarge');
+      else startTimer();
       return;
     }
     // The engine's memory is only valid during this call.
     chunks.push(Buffer.from(Buffer.from(chunk)));
     if (isLast) end(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
-    else timer ??= setTimeout(() => end('bodyTimeout'), requestTimeoutMs);
+    else startTimer();
+  });
+  // The first bytes usually came with the head and `onData` ran or will run in this turn of the loop.
+  setImmediate(() => {
+    if (!ended) startTimer();
   });
 };
 
@@ -154,11 +175,8 @@ export const route = (app: TemplatedApp, method: HttpMethod, path: string, optio
       () => aborted,
       (result) => {
         if (Buffer.isBuffer(result)) handle(result);
-        else {
-          answer(options.refuse(result));
-          // What is still to come of this body must not be read as the next request.
-          if (!aborted) res.close();
-        }
+        // What may still come of this body must not be read as the next request.
+        else writeAnswer(res, options.refuse(result), 'close');
       },
     );
   });

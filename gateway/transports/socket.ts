@@ -6,7 +6,7 @@ export interface Socket {
   send(frame: Buffer | string): void;
   /** Frames sent inside `write` leave in one system call. `write` must not await. */
   cork(write: () => void): void;
-  /** Bytes accepted by `send` that the kernel has not taken. */
+  /** Bytes accepted by `send` that the kernel has not taken; Infinity once a frame was lost, which ends the connection. */
   bufferedBytes(): number;
   /** Closes with a code and a short reason (at most 123 bytes of UTF-8) after what is buffered. */
   end(code: number, reason: string): void;

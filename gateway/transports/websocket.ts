@@ -24,6 +24,8 @@ export interface Handshake {
   readonly remoteAddress: string;
   readonly realIpHeader: string;
   readonly version: string;
+  /** What the client wants to upgrade to. */
+  readonly upgrade: string;
 }
 
 export type HandshakeDecision =
@@ -49,13 +51,14 @@ const IDLE_TIMEOUT_RANGE_S = { min: 8, max: 960 } as const;
 /** A socket that forgets its engine socket when it closes, because every engine call after that throws. */
 class EngineBackedSocket implements Socket {
   private ws: EngineSocket | null;
+  private hasDropped = false;
 
   constructor(ws: EngineSocket) {
     this.ws = ws;
   }
 
   send(frame: Buffer | string): void {
-    this.ws?.send(frame, false);
+    if (this.ws?.send(frame, false) === SEND_DROPPED) this.hasDropped = true;
   }
 
   cork(write: () => void): void {
@@ -63,7 +66,7 @@ class EngineBackedSocket implements Socket {
   }
 
   bufferedBytes(): number {
-    return this.ws?.getBufferedAmount() ?? 0;
+    return this.hasDropped ? Infinity : (this.ws?.getBufferedAmount() ?? 0);
   }
 
   end(code: number, reason: string): void {
@@ -77,6 +80,9 @@ class EngineBackedSocket implements Socket {
     this.ws = null;
   }
 }
+
+/** What the engine's `send` returns for a frame it threw away because its own buffer bound was reached. */
+const SEND_DROPPED = 2;
 
 const textOf = (buffer: ArrayBuffer): string => Buffer.from(buffer).toString();
 
@@ -100,6 +106,7 @@ const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
   remoteAddress: textOf(res.getRemoteAddressAsText()),
   realIpHeader: req.getHeader('x-real-ip'),
   version: req.getHeader('sec-websocket-version'),
+  upgrade: req.getHeader('upgrade'),
 });
 
 /** Serves a WebSocket path. A plain GET on it falls through to the HTTP routes. */

@@ -70,7 +70,7 @@ function reportDeaths(cluster: Cluster, stopping: () => boolean): void {
   for (const member of membersOf(cluster)) {
     void member.exited.then((exit) => {
       if (stopping()) return;
-      const output = member.lastOutput().split('\n').slice(-3).join(' | ');
+      const output = member.lastOutput().split(/\n\s*/).slice(-3).join(' | ').trim();
       print(
         `${member.name} (pid ${member.pid}) ended by itself: ${describeExit(exit)}; it is not restarted; last output: ${output}`,
       );

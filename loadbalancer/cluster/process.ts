@@ -61,6 +61,11 @@ function withOutput(text: string, output: string): string {
   return output === '' ? `${text} (it wrote nothing)` : `${text}; its last output:\n${output}`;
 }
 
+/** Debian keeps servers in /usr/sbin, which is not on the PATH of every user. */
+export function withSystemFolders(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...env, PATH: `${env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin` };
+}
+
 /**
  * Starts a child in a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which then
  * ends its children in the right order. Resolves when `readyWhen` answers true.
@@ -70,7 +75,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
   const lines: string[] = [];
   const child = spawn(command, [...options.args], {
     cwd: options.cwd,
-    env: options.env ?? process.env,
+    env: withSystemFolders(options.env ?? process.env),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -45,14 +45,14 @@ export async function openRawSocket(port: number, host = '127.0.0.1'): Promise<R
     },
     text,
     bytes,
-    waitForText: async (expected, timeoutMs = 5_000) => {
+    waitForText: async (expected, timeoutMs = 10_000) => {
       await waitFor(() => expected.test(text()), {
         timeoutMs,
         description: () => `${String(expected)}; so far: ${JSON.stringify(text())}`,
       });
       return text();
     },
-    waitForEnd: async (timeoutMs = 5_000) => {
+    waitForEnd: async (timeoutMs = 10_000) => {
       await waitFor(() => ended, {
         timeoutMs,
         description: () => `the connection to end; so far: ${JSON.stringify(text())}`,

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 export interface WaitOptions {
-  /** Default 5000. */
+  /** Default 10000. */
   readonly timeoutMs?: number;
   /** What is waited for, as the rest of "still waiting for …". A function is asked only when the time is up. */
   readonly description: string | (() => string);
@@ -18,7 +18,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: WaitOptions,
 ): Promise<Exclude<T, false | undefined | null>> {
-  const { timeoutMs = 5_000, description } = options;
+  const { timeoutMs = 10_000, description } = options;
   const deadline = performance.now() + timeoutMs;
   let lastError: unknown;
   for (;;) {

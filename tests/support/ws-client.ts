@@ -24,7 +24,7 @@ export interface WsClientOptions {
   readonly ws?: ClientOptions;
   /** Sends `connect` with these fields once open and awaits the reply. `false` sends nothing. Default `{}`. */
   readonly connect?: Readonly<Record<string, unknown>> | false;
-  /** Time for each reply and each wait. Default 5000. */
+  /** Time for each reply and each wait. Default 10000. */
   readonly timeoutMs?: number;
 }
 
@@ -98,7 +98,7 @@ function open(socket: WebSocket): Promise<void> {
 
 /** Opens a connection to `url` (`ws://host:port/v1/ws`). Rejects with UpgradeRefused when the server answers otherwise. */
 export async function openWsClient(url: string, options: WsClientOptions = {}): Promise<WsClient> {
-  const { timeoutMs = 5_000, protocols = ['weir.v1.json'] } = options;
+  const { timeoutMs = 10_000, protocols = ['weir.v1.json'] } = options;
   const socket = new WebSocket(url, [...protocols], {
     headers: { ...options.headers },
     origin: options.origin,

@@ -100,7 +100,7 @@ export interface ErrorReply extends ReplyBase<'error'> {
   temporary: boolean;
   retryAfterMs?: number;
 }
-export type Pong = ReplyBase<'pong'>;
+type Pong = ReplyBase<'pong'>;
 
 /** The reply of each command that has one. */
 export interface Replies {

@@ -14,6 +14,9 @@ export interface PublishOptions {
   messageId?: string;
 }
 
+/** Where the message is in the log; ephemeral channels have no positions. `duplicate`: an earlier attempt got it there. */
+export type PublishResult = Omit<Published, 'type' | 'id'>;
+
 export interface PublishLimits {
   /** Publishes waiting or unanswered. */
   maxMessages: number;
@@ -34,7 +37,7 @@ export interface PublishQueueSetup {
 }
 
 export interface PublishQueue {
-  publish(channel: string, data: unknown, options: PublishOptions): Promise<Published>;
+  publish(channel: string, data: unknown, options: PublishOptions): Promise<PublishResult>;
   attach(connection: Connection): void;
   detach(connection: Connection): void;
   /** Sends what may be sent now. */
@@ -48,7 +51,7 @@ interface Item {
   bytes: number;
   attempts: number;
   firstSentMs: number | undefined;
-  resolve(published: Published): void;
+  resolve(result: PublishResult): void;
   reject(error: WeirError): void;
 }
 
@@ -61,8 +64,10 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
   let bytes = 0;
   let lastOrder = 0;
   let connection: Connection | undefined;
-  /** Set while all publishes wait: for room in the buffer, or for the delay after a temporary error. */
+  /** Set while all publishes wait after a temporary error. */
   let paused: Cancel | undefined;
+  /** Set while a look at the full buffer is due. */
+  let polling: Cancel | undefined;
 
   const forget = (item: Item): void => {
     if (live.delete(item)) bytes -= item.bytes;
@@ -87,7 +92,8 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
     if (!live.has(item)) return;
     if (!(outcome instanceof WeirError)) {
       forget(item);
-      item.resolve(outcome);
+      const { channel, epoch, offset, duplicate } = outcome;
+      item.resolve({ channel, epoch, offset, duplicate });
       pump();
     } else if (outcome.code === CONNECTION_LOST) {
       // Sent again on the next connection; the server knows the messageId and answers with the same position.
@@ -101,7 +107,10 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
   const pump = (): void => {
     while (connection && !paused && waiting.length > 0) {
       if (connection.bufferedBytes > limits.maxBufferedBytes) {
-        pause(BUFFER_POLL_MS);
+        polling ??= clock.after(BUFFER_POLL_MS, () => {
+          polling = undefined;
+          pump();
+        });
         return;
       }
       const item = waiting.shift()!;
@@ -111,7 +120,7 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
     }
   };
 
-  const enqueue = (fields: string): Promise<Published> =>
+  const enqueue = (fields: string): Promise<PublishResult> =>
     new Promise((resolve, reject) => {
       const size = byteLength(fields);
       if (live.size >= limits.maxMessages || bytes + size > limits.maxBytes) throw queueOverflow();
@@ -144,7 +153,8 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
     rejectAll: (error) => {
       waiting = [];
       paused?.();
-      paused = undefined;
+      polling?.();
+      paused = polling = undefined;
       for (const item of [...live]) fail(item, error);
     },
   };

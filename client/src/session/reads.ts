@@ -4,7 +4,7 @@ import { CONNECTION_LOST, timedOut, WeirError } from '../errors.ts';
 import type { Commands, Replies } from '../protocol/wire.ts';
 import type { Connection } from './connection.ts';
 
-export type ReadType = 'history' | 'presence';
+type ReadType = 'history' | 'presence';
 
 export interface Reads {
   /** Rejects with the server's error, or `timeout` when no answer came within the time, however many connections it took. */

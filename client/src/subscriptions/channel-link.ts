@@ -1,10 +1,11 @@
 // Ties one subscription to the connections that feed it: subscribing, resuming from its cursor, moving without a seam.
-import { ALREADY_SUBSCRIBED, CONNECTION_LOST, NOT_AVAILABLE, UNRECOVERABLE_POSITION, WeirError } from '../errors.ts';
+import { WeirError } from '../errors.ts';
 import { createEmitter } from '../events.ts';
 import type { ChannelPush, Since, Subscribed, Unsubscribed } from '../protocol/wire.ts';
 import type { Connection } from '../session/connection.ts';
 import { acceptGap, acceptMessage, type Cursor, jumped, resumed, type Step, unknownCursor } from './cursor.ts';
 import { createMessageFeed, type MessageFeed } from './message-iterator.ts';
+import { judgeRefusal } from './refusal.ts';
 import type { SubscribeOptions, Subscription, SubscriptionEvents, SubscriptionState } from './subscription.ts';
 
 export interface LinkSetup {
@@ -39,6 +40,8 @@ type Joining =
   | { name: 'asked'; connection: Connection }
   | { name: 'seam'; connection: Connection; subscribed: Subscribed; held: ChannelPush[] };
 
+type Asked = Parameters<typeof judgeRefusal>[2];
+
 /** Pushes held while the old source catches up; more than this and the rest is reported as a gap. */
 const MAX_HELD = 1000;
 
@@ -60,8 +63,9 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
 
   // Later, so that whoever subscribes can hear it.
   queueMicrotask(() => {
-    if (state === 'subscribing') emitter.emit('subscribing', { channel });
+    if (origin === 'client' && state === 'subscribing') emitter.emit('subscribing', { channel });
   });
+  const next = (): Since | undefined => cursor.position ?? start;
   const isOver = (): boolean => state === 'unsubscribed';
   const report = (error: WeirError): void => {
     if (emitter.emit('error', error) === 0) setup.onUnhandledError(error);
@@ -148,38 +152,31 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     } else switchTo(connection, subscribed, step, []);
   };
 
-  const handleRefused = (
-    connection: Connection,
-    error: WeirError,
-    since: Since | undefined,
-    restarted: boolean,
-  ): void => {
-    const retry = (): void => {
-      joining = { name: 'none' };
-      link.join(connection);
-    };
-    if (error.code === CONNECTION_LOST) {
-      joining = { name: 'none' };
-    } else if (
-      (error.code === NOT_AVAILABLE || error.code === UNRECOVERABLE_POSITION) &&
-      typeof since === 'object' &&
-      'epoch' in since
-    ) {
-      ask(connection, undefined, restarted);
-    } else if (error.code === ALREADY_SUBSCRIBED && !restarted) {
-      // An answer we gave up on came through after all: start over, so that no push in between is missed.
-      connection.request('unsubscribe', { channel }, () => undefined);
-      ask(connection, since, true);
-    } else if (error.temporary) {
-      report(error);
-      if (!isOver()) cancelRetry = setup.retryAfter(error.retryAfterMs, ++attempts, retry);
-    } else {
-      report(error);
-      end({ code: error.code, reason: error.message }, error);
+  const handleRefused = (connection: Connection, error: WeirError, since: Since | undefined, asked: Asked): void => {
+    const refusal = judgeRefusal(error, since, asked);
+    switch (refusal) {
+      case 'wait':
+        joining = { name: 'none' };
+        return;
+      case 'live':
+        ask(connection, undefined, asked);
+        return;
+      case 'restart':
+        connection.request('unsubscribe', { channel }, () => undefined);
+        ask(connection, since, 'restarted');
+        return;
+      case 'retry':
+        report(error);
+        if (!isOver())
+          cancelRetry = setup.retryAfter(error.retryAfterMs, ++attempts, () => ask(connection, next(), 'first'));
+        return;
+      case 'end':
+        report(error);
+        end({ code: error.code, reason: error.message }, error);
     }
   };
 
-  const ask = (connection: Connection, since: Since | undefined, restarted = false): void => {
+  const ask = (connection: Connection, since: Since | undefined, how: Asked): void => {
     const asked: Joining = { name: 'asked', connection };
     joining = asked;
     const { policy, window, presence } = options;
@@ -187,7 +184,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     const fields = { channel, since, policy, window, presence } as { channel: string };
     connection.request('subscribe', fields, (outcome) => {
       if (joining !== asked) return;
-      if (outcome instanceof WeirError) handleRefused(connection, outcome, since, restarted);
+      if (outcome instanceof WeirError) handleRefused(connection, outcome, since, how);
       else handleSubscribed(connection, outcome, since);
     });
   };
@@ -229,7 +226,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
       if (isOver() || source === connection || origin === 'server') return;
       if ('connection' in joining && joining.connection === connection) return;
       cancelRetry();
-      ask(connection, cursor.position ?? start);
+      ask(connection, next(), 'first');
     },
     leave: (connection) => {
       if (isOver()) return;

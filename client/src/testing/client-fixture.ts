@@ -40,7 +40,7 @@ export const createFixture = (options: ClientOptions = {}) => {
     },
     /** The next attempt after the delay of the strategy, accepted. */
     reconnect: async (): Promise<TestConnection> => {
-      await clock.advance(30_000);
+      await clock.advance(reconnecting.at(-1)!.delayMs);
       return server.accept();
     },
   };

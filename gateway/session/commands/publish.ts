@@ -3,6 +3,9 @@ import type { CommandHandler } from '../command-handler.ts';
 
 export const handlePublish: CommandHandler<'publish'> = async (connection, command, services) => {
   const { channel, data, key, messageId } = command;
+  const entry = connection.subscriptions.get(channel);
+  // Commands on one channel keep their order: who subscribes and then publishes receives the own message.
+  if (entry instanceof Promise) await entry.catch(() => undefined);
   const subscribed = connection.subscriptions.has(channel);
   services.access.require('publish', connection.who, channel, { subscribed });
   const { who, id } = connection;

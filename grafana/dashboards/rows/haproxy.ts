@@ -39,7 +39,7 @@ export const haproxy: RowDefinition = {
     {
       kind: 'lines',
       title: 'New connections',
-      description: 'Per frontend.',
+      description: 'Accepted per frontend. A wall on `public` is a herd coming back after an interruption.',
       unit: 'ops',
       queries: [{ expr: q.rate('haproxy_frontend_connections_total'), legend: '{{proxy}}' }],
     },

@@ -1,0 +1,16 @@
+// The suite every driver of the broker contract passes.
+import { describe } from 'vitest';
+import { controlCases } from './control-cases.ts';
+import { deliveryCases } from './delivery-cases.ts';
+import type { ConformanceHarness } from './harness.ts';
+import { historyCases } from './history-cases.ts';
+import { numberingCases } from './numbering-cases.ts';
+
+export const describeBrokerConformance = (name: string, harness: ConformanceHarness): void => {
+  describe(name, () => {
+    numberingCases(harness);
+    deliveryCases(harness);
+    historyCases(harness);
+    controlCases(harness);
+  });
+};
