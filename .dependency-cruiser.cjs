@@ -63,13 +63,15 @@ module.exports = {
       from: { path: '^(protocol|broker|gateway|loadbalancer|client)/', pathNot: '\\.test\\.ts$|/conformance/' },
       to: { path: '^tests/' },
     },
-    ...gatewayLayers.map((layer, index) => ({
-      name: `arrows-downwards-${layer}`,
-      severity: 'error',
-      comment: `gateway/${layer} may use only ${gatewayLayers.slice(0, index).join(', ') || 'nothing of the gateway'}`,
-      from: { path: `^gateway/${layer}/`, pathNot: '\\.test\\.ts$' },
-      to: { path: gatewayLayers.slice(index + 1).map((upper) => `^gateway/${upper}/`) },
-    })).filter((rule) => rule.to.path.length > 0),
+    ...gatewayLayers
+      .map((layer, index) => ({
+        name: `arrows-downwards-${layer}`,
+        severity: 'error',
+        comment: `gateway/${layer} may use only ${gatewayLayers.slice(0, index).join(', ') || 'nothing of the gateway'}`,
+        from: { path: `^gateway/${layer}/`, pathNot: '\\.test\\.ts$' },
+        to: { path: gatewayLayers.slice(index + 1).map((upper) => `^gateway/${upper}/`) },
+      }))
+      .filter((rule) => rule.to.path.length > 0),
     onlyIn('engine-in-one-room', 'node_modules/uWebSockets\\.js', '^gateway/transports/'),
     onlyIn('ioredis-in-one-room', 'node_modules/ioredis', '^broker/redis/'),
     onlyIn('prom-client-in-one-room', 'node_modules/prom-client', '^gateway/observability/'),

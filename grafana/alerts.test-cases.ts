@@ -154,6 +154,15 @@ export const incidents: readonly Incident[] = [
     firing: ['WeirMessagesLost'],
   },
   {
+    name: 'the very first loss of a node: the counter did not exist before',
+    series: {
+      [node('weir_gaps_total', a, ',reason="lost"')]: '_x60 7x20',
+      [node('weir_gaps_total', b, ',reason="lost"')]: '_x80',
+      [node('weir_gaps_total', c, ',reason="lost"')]: '_x80',
+    },
+    firing: ['WeirMessagesLost'],
+  },
+  {
     name: 'a slow Redis',
     series: Object.fromEntries(
       [a, b, c].map((instance) => [node('weir_publish_duration_seconds_bucket', instance, ',le="0.01"'), always(0)]),

@@ -107,7 +107,7 @@ export const alertRules: readonly AlertRule[] = [
   },
   {
     name: 'WeirMessagesLost',
-    expr: `${sum(q.increase('weir_gaps_total', { reason: 'lost' }))} > 0`,
+    expr: `${sum(q.growth('weir_gaps_total', { reason: 'lost' }))} > 0`,
     for: '0s',
     severity: 'critical',
     summary: 'Publications were lost and clients were told so',
@@ -149,7 +149,7 @@ export const alertRules: readonly AlertRule[] = [
   },
   {
     name: 'WeirSlowConsumers',
-    expr: `${sum(q.increase('weir_connections_closed_total', { code: '3008' }), 'instance')} > 20`,
+    expr: `${sum(q.growth('weir_connections_closed_total', { code: '3008' }), 'instance')} > 20`,
     for: '0s',
     severity: 'warning',
     summary: '{{ $labels.instance }} cut clients that were too slow',

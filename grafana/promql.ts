@@ -26,6 +26,11 @@ export interface Promql {
   rate(name: ChartedMetric, where?: Where): string;
   /** Increase of a counter over the window, or over `window` when given. */
   increase(name: ChartedMetric, where?: Where, window?: string): string;
+  /**
+   * As `increase`, and it sees the first event as well: a labelled counter starts to exist with it, and `increase`
+   * needs two samples. For alerts on rare events.
+   */
+  growth(name: ChartedMetric, where?: Where): string;
   /** A quantile of a histogram over all nodes, or per label in `by`. */
   quantile(q: number, name: ChartedMetric, by?: readonly string[]): string;
   /** Mean observation of a histogram. */
@@ -70,6 +75,11 @@ export function createPromql(scope: QueryScope): Promql {
       expect(name, 'counter');
       return `increase(${selector(name, '', where)}[${window}])`;
     },
+    growth(name, where = {}) {
+      expect(name, 'counter');
+      const series = selector(name, '', where);
+      return `((${series} unless ${series} offset ${scope.window}) or increase(${series}[${scope.window}]))`;
+    },
     quantile(q, name, by = []) {
       return `histogram_quantile(${q}, ${sum(histogramRate(name, '_bucket'), ...by, 'le')})`;
     },
@@ -100,5 +110,5 @@ export const max = aggregate('max');
 export const min = aggregate('min');
 export const count = aggregate('count');
 
-/** A ratio that is 0, not a hole in the graph, while nothing happens. */
-export const ratio = (part: string, whole: string): string => `${part} / clamp_min(${whole}, 1e-9)`;
+/** A ratio that is absent, not infinite, while the whole is 0. */
+export const ratio = (part: string, whole: string): string => `${part} / (${whole} > 0)`;

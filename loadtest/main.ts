@@ -1,6 +1,7 @@
 // `npm run loadtest`: starts a local cluster, runs the k6 scenarios through HAProxy, and fails when one of them does.
 import { join, relative } from 'node:path';
 import { startCluster } from '../loadbalancer/cluster/cluster.ts';
+import { ProcessStartError } from '../loadbalancer/cluster/process.ts';
 import { ensureK6, K6MissingError } from './k6-binary.ts';
 import { type RunResult, runK6 } from './k6-run.ts';
 import { helpText, type LoadOptions, LoadOptionsError, type LoadTarget, parseLoadOptions } from './options.ts';
@@ -68,7 +69,8 @@ async function main(): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (!(error instanceof LoadOptionsError || error instanceof K6MissingError)) throw error;
+  if (!(error instanceof LoadOptionsError || error instanceof K6MissingError || error instanceof ProcessStartError))
+    throw error;
   process.stderr.write(`loadtest: ${error.message}\n`);
   process.exitCode = error instanceof LoadOptionsError ? exitUsage : exitFailed;
 }

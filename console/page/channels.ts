@@ -1,5 +1,5 @@
 // Subscribes to channels and lists the subscriptions.
-import type { Gap, Message, WeirClient } from '../../client/src/index.ts';
+import type { Gap, Message, Subscription, WeirClient } from '../../client/src/index.ts';
 import { checkChannel } from '../model/input.ts';
 import { createChannelRow, type ChannelRow } from './channel-row.ts';
 import { byId } from './dom.ts';
@@ -35,8 +35,8 @@ export const startChannelsPanel = (
     onChanged([...rows.keys()]);
   };
 
-  const add = (channel: string): void => {
-    const subscription = client.subscribe(channel);
+  const adopt = (subscription: Subscription): void => {
+    const { channel } = subscription;
     const row = createChannelRow(subscription);
     let liveSinceMs = clock.now();
     rows.set(channel, row);
@@ -73,8 +73,10 @@ export const startChannelsPanel = (
     const channel = field.read(checkChannel);
     if (channel.kind === 'invalid') return;
     if (rows.has(channel.value)) field.complain(`${channel.value} is subscribed already.`);
-    else add(channel.value);
+    else adopt(client.subscribe(channel.value));
   });
+  // The server may subscribe this page by itself.
+  client.on('subscription', adopt);
   changed();
 
   return {

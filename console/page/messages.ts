@@ -1,5 +1,5 @@
 // The stream of messages: newest first, bounded, paused on request, never in the way of the page.
-import { createBoundedLog } from '../model/bounded-log.ts';
+import { createBoundedLog, type Numbered } from '../model/bounded-log.ts';
 import { formatCount, formatDuration, formatRate } from '../model/format.ts';
 import { gapText } from '../model/gap-text.ts';
 import { quantile } from '../model/latency.ts';
@@ -16,8 +16,10 @@ export interface MessagesPanel {
   draw(): void;
 }
 
-/** Messages and gaps held and shown; older ones are only counted. */
+/** Messages and gaps held; older ones are only counted. */
 const CAPACITY = 500;
+/** Rows on the page until somebody scrolls down for more: what a flood has to draw again and again. */
+const PAGE = 60;
 const ALL = '';
 
 const latencyText = (latenciesMs: readonly number[]): string => {
@@ -28,6 +30,7 @@ const latencyText = (latenciesMs: readonly number[]): string => {
 
 export const startMessagesPanel = (): MessagesPanel => {
   const list = byId('message-list', HTMLOListElement);
+  const scroller = byId('message-scroller', HTMLElement);
   const empty = byId('messages-empty', HTMLElement);
   const total = byId('message-total', HTMLElement);
   const pause = byId('pause', HTMLButtonElement);
@@ -37,32 +40,34 @@ export const startMessagesPanel = (): MessagesPanel => {
   const meter = createRateMeter();
   /** Rows on the page, oldest first, with the sequence of their entry. */
   let rows: { sequence: number; row: HTMLLIElement }[] = [];
-  let drawnTo = 0;
-  /** Set while paused: the sequence after which nothing is shown. */
-  let pausedAt: number | undefined;
+  let shown = PAGE;
+  /** What there was when the stream was paused. */
+  let paused: { entries: readonly Numbered<StreamEntry>[]; total: number } | undefined;
   let messages = 0;
   let gaps = 0;
   let lastGap: Extract<StreamEntry, { kind: 'gap' }> | undefined;
 
   const drawRows = (): void => {
-    const limit = pausedAt ?? log.total;
-    const fresh = log
-      .since(drawnTo)
-      .filter(({ sequence, entry }) => sequence <= limit && (filter.value === ALL || channelOf(entry) === filter.value))
-      .map(({ sequence, entry }) => ({ sequence, row: createRow(entry) }));
-    drawnTo = limit;
-    list.prepend(...fresh.map(({ row }) => row).reverse());
-    rows.push(...fresh);
-    // While paused, what is being read stays.
-    const firstKept = pausedAt === undefined ? rows.findIndex(({ sequence }) => sequence >= log.oldest) : 0;
-    for (const { row } of rows.splice(0, firstKept === -1 ? rows.length : firstKept)) row.remove();
+    const wanted = (paused?.entries ?? log.since(0))
+      .filter(({ entry }) => filter.value === ALL || channelOf(entry) === filter.value)
+      .slice(-shown);
+    const firstWanted = wanted[0]?.sequence ?? Infinity;
+    for (const { sequence, row } of rows) if (sequence < firstWanted) row.remove();
+    const kept = rows.filter(({ sequence }) => sequence >= firstWanted);
+    const oldestKept = kept[0]?.sequence ?? Infinity;
+    const newestKept = kept.at(-1)?.sequence ?? -Infinity;
+    const create = ({ sequence, entry }: Numbered<StreamEntry>) => ({ sequence, row: createRow(entry) });
+    const newer = wanted.filter(({ sequence }) => sequence > newestKept).map(create);
+    const older = kept.length === 0 ? [] : wanted.filter(({ sequence }) => sequence < oldestKept).map(create);
+    list.prepend(...newer.map(({ row }) => row).reverse());
+    list.append(...older.map(({ row }) => row).reverse());
+    rows = [...older, ...kept, ...newer];
     empty.hidden = rows.length > 0;
     list.hidden = rows.length === 0;
   };
   const drawCounts = (): void => {
     setText(total, formatCount(messages));
-    const waiting = pausedAt === undefined ? 0 : log.total - pausedAt;
-    setText(pause, pausedAt === undefined ? 'Pause' : `Resume (${formatCount(waiting)} new)`);
+    setText(pause, paused ? `Resume (${formatCount(log.total - paused.total)} new)` : 'Pause');
     alarm.hidden = lastGap === undefined;
     if (!lastGap) return;
     setText(byId('gap-count', HTMLElement), gaps === 1 ? '1 gap' : `${formatCount(gaps)} gaps`);
@@ -75,7 +80,6 @@ export const startMessagesPanel = (): MessagesPanel => {
   const redrawAll = (): void => {
     list.replaceChildren();
     rows = [];
-    drawnTo = 0;
     requestDraw();
   };
   const dismissGaps = (): void => {
@@ -84,14 +88,14 @@ export const startMessagesPanel = (): MessagesPanel => {
   };
 
   pause.addEventListener('click', () => {
-    pausedAt = pausedAt === undefined ? log.total : undefined;
-    pause.setAttribute('aria-pressed', String(pausedAt !== undefined));
+    paused = paused ? undefined : { entries: log.since(0), total: log.total };
+    pause.setAttribute('aria-pressed', String(paused !== undefined));
     requestDraw();
   });
   byId('clear', HTMLButtonElement).addEventListener('click', () => {
     log.clear();
     messages = 0;
-    if (pausedAt !== undefined) pausedAt = log.total;
+    if (paused) paused = { entries: [], total: log.total };
     dismissGaps();
     redrawAll();
   });
@@ -100,6 +104,13 @@ export const startMessagesPanel = (): MessagesPanel => {
     requestDraw();
   });
   filter.addEventListener('change', redrawAll);
+  scroller.addEventListener('scroll', () => {
+    const { scrollTop, scrollHeight, clientHeight } = scroller;
+    if (scrollTop === 0) shown = PAGE;
+    else if (scrollHeight - clientHeight - scrollTop < clientHeight) shown = Math.min(CAPACITY, rows.length + PAGE);
+    else return;
+    requestDraw();
+  });
 
   return {
     add: (entry) => {

@@ -1,12 +1,12 @@
 // Publishes by the SDK and shows what became of it.
-import { type Published, type WeirClient, WeirError } from '../../client/src/index.ts';
+import { type PublishResult, type WeirClient, WeirError } from '../../client/src/index.ts';
 import { formatDuration } from '../model/format.ts';
 import { checkChannel, checkJson, checkKey } from '../model/input.ts';
 import { byId, setText } from './dom.ts';
 import { createField } from './field.ts';
 import { errorText } from './notices.ts';
 
-const publishedText = ({ channel, offset, epoch, duplicate }: Published, tookMs: number): string => {
+const publishedText = ({ channel, offset, epoch, duplicate }: PublishResult, tookMs: number): string => {
   const took = `in ${formatDuration(tookMs)}`;
   if (offset === undefined) return `Published to ${channel} ${took}; ephemeral channels have no offsets.`;
   const again = duplicate ? ' (known already)' : '';

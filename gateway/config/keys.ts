@@ -15,6 +15,7 @@ import {
   value,
   type ValuesOf,
 } from './key-spec.ts';
+import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 
 const KiB = 1024;
@@ -153,7 +154,7 @@ export const configKeys = {
     description: 'Time between two pings to a silent connection.',
   }),
   connectDeadlineMs: duration(100, 10 * MINUTE_MS, {
-    default: value(10_000),
+    default: value(CONNECT_DEADLINE_MS),
     description: 'Time a client has to send `connect`; close 3502 after it.',
   }),
   coalesceMaxMs: duration(0, 1000, {

@@ -59,7 +59,7 @@ const firstHeldOffset = (channel: ChannelState, position: ChannelPosition): numb
  * Applies one page read after `channel.log.head`. Returns whether the log has reached what the page knows (`done`), there
  * is more to read (`more`), and how many offsets had to be declared lost.
  */
-export const applyPage = (
+const applyPage = (
   channel: ChannelState,
   page: HistoryPage,
 ): { readonly progress: 'done' | 'more'; readonly lost: number } => {

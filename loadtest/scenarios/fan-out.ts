@@ -7,6 +7,7 @@ import type { Options } from 'k6/options';
 import { setTimeout } from 'k6/timers';
 import { createContiguityTracker } from '../contiguity.ts';
 import { channelNames, settingsFromEnvironment } from '../settings.ts';
+import { startLagMeter } from './lag-meter.ts';
 import {
   connectTime,
   deliveryLatency,
@@ -36,6 +37,7 @@ const publisherGraceMs = 5_000;
 const endAtMs = settings.warmUpMs + settings.durationMs + publisherGraceMs + 500;
 /** After the closing message, stragglers before it may still come for this long. */
 const stragglerGraceMs = 2_000;
+const maxGeneratorLagP95Ms = 100;
 const subscriberMaxMs = endAtMs + 15_000;
 
 interface Payload {
@@ -64,7 +66,7 @@ export const options = {
       duration: `${settings.durationMs}ms`,
       rate: settings.publicationsPerSecond,
       timeUnit: '1s',
-      preAllocatedVUs: Math.min(100, Math.max(5, Math.ceil(settings.publicationsPerSecond / 10))),
+      preAllocatedVUs: Math.min(200, Math.max(20, settings.publicationsPerSecond)),
       maxVUs: 200,
       gracefulStop: `${publisherGraceMs}ms`,
     },
@@ -90,8 +92,9 @@ export const options = {
     weir_server_errors: ['count==0'],
     weir_delivery_latency: [`p(99)<${settings.maxDeliveryP99Ms}`],
     weir_connect_time: [`p(95)<${settings.maxConnectP95Ms}`],
-    // A generator that cannot keep the offered rate proves nothing about the cluster.
+    // A generator that cannot keep up proves nothing about the cluster.
     dropped_iterations: ['count==0'],
+    weir_generator_lag: [`p(95)<${maxGeneratorLagP95Ms}`],
   },
   summaryTrendStats: ['min', 'med', 'avg', 'p(95)', 'p(99)', 'p(99.9)', 'max', 'count'],
 } satisfies Options;
@@ -119,12 +122,19 @@ export function closeChannel(): void {
 }
 
 export function subscriber(): void {
+  const meter = startLagMeter();
+  let open = settings.socketsPerVu;
+  const onDone = (): void => {
+    open -= 1;
+    if (open === 0) meter.stop();
+  };
   for (let index = 0; index < settings.socketsPerVu; index += 1) {
-    subscribeOnce(channels[((__VU - 1) * settings.socketsPerVu + index) % channels.length]!);
+    subscribeOnce(channels[((__VU - 1) * settings.socketsPerVu + index) % channels.length]!, onDone);
   }
 }
 
-function subscribeOnce(channel: string): void {
+/** `onDone` is called once, when the socket has been judged. */
+function subscribeOnce(channel: string, onDone: () => void): void {
   let tracker = createContiguityTracker(0);
   let endOffset: number | undefined;
   let judged = false;
@@ -140,6 +150,7 @@ function subscribeOnce(channel: string): void {
     messagesReordered.add(report.reordered);
     offsetsReceipted.add(report.receipted);
     if (endOffset !== undefined && report.missing === 0) subscribersComplete.add(1);
+    onDone();
   };
   const finish = (): void => {
     judge();

@@ -8,6 +8,9 @@ export const subscribeTime = new Trend('weir_subscribe_time', true);
 /** From just before the publisher's HTTP request to the subscriber's handler, one clock, in milliseconds. */
 export const deliveryLatency = new Trend('weir_delivery_latency', true);
 
+/** How late a timer of a virtual user fires, in milliseconds: high means that k6, not the cluster, was the bottleneck. */
+export const generatorLag = new Trend('weir_generator_lag', true);
+
 /** Share of sockets that were connected and subscribed. */
 export const subscribedRate = new Rate('weir_subscribed');
 /** Share of publications answered with a position. */

@@ -245,8 +245,19 @@ describe('the console', () => {
     const stream = region(page, 'Messages');
     await seeText(stream, /received\s+5,000/);
     await seeText(messageRows(page, 'flood').first(), /#5000/);
+    // Older rows come to the page as somebody scrolls down to them.
+    const list = page.getByRole('region', { name: 'Message list' });
+    await list.focus();
+    await waitFor(
+      async () => {
+        await list.press('End');
+        return (await messageRows(page, 'flood').last().getAttribute('data-offset')) === '4501';
+      },
+      { timeoutMs: 15_000, description: 'the oldest message held' },
+    );
     expect(await messageRows(page, 'flood').count()).toBe(500);
-    expect(await messageRows(page, 'flood').last().getAttribute('data-offset')).toBe('4501');
+    await list.press('Home');
+    await seeText(messageRows(page, 'flood').first(), /#5000/);
 
     await stream.getByRole('button', { name: 'Pause' }).click();
     await batch(30);
@@ -254,7 +265,7 @@ describe('the console', () => {
     await seeText(messageRows(page, 'flood').first(), /#5000/);
     await stream.getByRole('button', { name: 'Resume' }).click();
     await seeText(messageRows(page, 'flood').first(), /#5030/);
-    expect(await messageRows(page, 'flood').count()).toBe(500);
+    expect(await messageRows(page, 'flood').count()).toBeLessThanOrEqual(500);
     await stream.getByRole('button', { name: 'Clear' }).click();
     await seeText(stream, /received\s+0\s[^]*Nothing here yet/);
     expect(problems).toEqual([]);

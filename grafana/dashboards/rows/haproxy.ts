@@ -6,6 +6,10 @@ import { q } from '../scope.ts';
 
 const clients = { proxy: CLIENT_BACKEND };
 
+/** Slots without a node are in maintenance; they would be sixteen flat lines. */
+const ofUsedSlots = (expression: string): string =>
+  `${expression} unless on (proxy, server) (${q.value('haproxy_server_status', { ...clients, state: 'MAINT' })} == 1)`;
+
 export const haproxy: RowDefinition = {
   title: 'HAProxy',
   panels: [
@@ -22,7 +26,7 @@ export const haproxy: RowDefinition = {
       description:
         'Sockets the balancer holds towards each node. Uneven for long: nodes that joined late, or a pinned profile.',
       unit: 'short',
-      queries: [{ expr: q.value('haproxy_server_current_sessions', clients), legend: '{{server}}' }],
+      queries: [{ expr: ofUsedSlots(q.value('haproxy_server_current_sessions', clients)), legend: '{{server}}' }],
     },
     {
       kind: 'lines',
@@ -39,9 +43,9 @@ export const haproxy: RowDefinition = {
     {
       kind: 'lines',
       title: 'New connections',
-      description: 'Accepted per frontend. A wall on `public` is a herd coming back after an interruption.',
+      description: 'Accepted from clients. A wall is a herd coming back after an interruption.',
       unit: 'ops',
-      queries: [{ expr: q.rate('haproxy_frontend_connections_total'), legend: '{{proxy}}' }],
+      queries: [{ expr: q.rate('haproxy_frontend_connections_total', { proxy: 'public' }), legend: 'accepted' }],
     },
     {
       kind: 'stacked',
@@ -69,7 +73,7 @@ export const haproxy: RowDefinition = {
       title: 'Health checks',
       description: 'Failures of the readiness check by server, as the balancer counts them.',
       unit: 'ops',
-      queries: [{ expr: q.rate('haproxy_server_check_failures_total', clients), legend: '{{server}}' }],
+      queries: [{ expr: ofUsedSlots(q.rate('haproxy_server_check_failures_total', clients)), legend: '{{server}}' }],
     },
     {
       kind: 'lines',

@@ -66,7 +66,9 @@ export const health: RowDefinition = {
       width: 4,
       good: 'low',
       limit: 1,
-      queries: [{ expr: sum(q.increase('weir_gaps_total', { reason: 'lost' }, '5m')), legend: 'lost' }],
+      queries: [
+        { expr: `${sum(q.increase('weir_gaps_total', { reason: 'lost' }, '5m'))} or vector(0)`, legend: 'lost' },
+      ],
     },
     {
       kind: 'lines',
