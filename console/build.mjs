@@ -10,8 +10,8 @@ const target = join(folder, '../dist/console');
 
 await mkdir(target, { recursive: true });
 await build({
-  entryPoints: [join(page, 'main.ts')],
-  outfile: join(target, 'console.js'),
+  entryPoints: { console: join(page, 'main.ts') },
+  outdir: target,
   bundle: true,
   format: 'esm',
   target: 'es2022',
@@ -19,4 +19,5 @@ await build({
   minify: false,
   logLevel: 'warning',
 });
-for (const file of ['index.html', 'console.css', 'icon.svg']) await copyFile(join(page, file), join(target, file));
+await build({ entryPoints: [join(page, 'console.css')], outdir: target, bundle: true, logLevel: 'warning' });
+for (const file of ['index.html', 'icon.svg']) await copyFile(join(page, file), join(target, file));

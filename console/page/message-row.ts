@@ -19,7 +19,7 @@ export type StreamEntry =
 export const channelOf = (entry: StreamEntry): string =>
   entry.kind === 'message' ? entry.message.channel : entry.gap.channel;
 
-const LAYOUT = { lineWidth: 70, maxCharacters: 4000 } as const;
+const LAYOUT = { lineWidth: 62, maxCharacters: 4000 } as const;
 
 const jsonBlock = (data: unknown): HTMLElement => {
   const { tokens, cut } = layOutJson(data, LAYOUT);

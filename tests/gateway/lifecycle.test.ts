@@ -32,7 +32,7 @@ interface Ended {
 const runToEnd = (env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Ended> =>
   new Promise((resolve, reject) => {
     const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith('WEIR_'));
-    const options = { cwd: projectRoot(), env: { ...Object.fromEntries(inherited), ...env }, timeout: 20_000 };
+    const options = { cwd: projectRoot(), env: { ...Object.fromEntries(inherited), ...env }, timeout: 15_000, killSignal: 'SIGKILL' as const };
     execFile(
       process.execPath,
       ['--import', 'tsx', join('gateway', 'main.ts'), ...args],
