@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 export const SERVICES = [
   { name: 'redis-server', commands: ['redis-server'], apt: ['redis-server'], brew: ['redis'] },
   { name: 'haproxy', commands: ['haproxy'], apt: ['haproxy'], brew: ['haproxy'] },
+  // For promtool, which checks rules and alerts.
+  { name: 'prometheus', commands: ['promtool'], apt: ['prometheus'], brew: ['prometheus'] },
   {
     name: 'chromium',
     commands: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],

@@ -76,18 +76,18 @@ describe('ensure-installed', () => {
     await writeFile(at('package-lock.json'), lock('1.0.0'));
     await expect(ensure('mkdir -p node_modules; exit 1')).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('npm ci failed') as unknown,
+      stderr: expect.stringContaining('npm install failed') as unknown,
     });
-    expect(await ensure()).toContain('running npm ci');
+    expect(await ensure()).toContain('running npm install');
   });
 
   it('installs once, in one line, and again when the lock file changes', async () => {
     await writeFile(at('package-lock.json'), lock('1.0.0'));
-    expect(await ensure()).toBe('node_modules is missing: running npm ci …\n');
+    expect(await ensure()).toBe('node_modules is missing: running npm install …\n');
     expect(await ensure()).toBe('');
     await writeFile(at('package-lock.json'), lock('1.0.1'));
-    expect(await ensure()).toBe('node_modules does not fit the lock file: running npm ci …\n');
-    expect(await calls()).toBe('ci\nci\n');
+    expect(await ensure()).toBe('node_modules does not fit the lock file: running npm install …\n');
+    expect(await calls()).toBe('install\ninstall\n');
   });
 
   it('installs without a lock file', async () => {
@@ -103,7 +103,7 @@ describe('ensure-installed', () => {
     await writeFile(at('node_modules', '.package-lock.json'), JSON.stringify(installed));
     expect(await ensure()).toBe('');
     await writeFile(at('package-lock.json'), lock('2.0.0'));
-    expect(await ensure()).toContain('running npm ci');
+    expect(await ensure()).toContain('running npm install');
   });
 });
 

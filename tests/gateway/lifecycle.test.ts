@@ -32,7 +32,12 @@ interface Ended {
 const runToEnd = (env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Ended> =>
   new Promise((resolve, reject) => {
     const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith('WEIR_'));
-    const options = { cwd: projectRoot(), env: { ...Object.fromEntries(inherited), ...env }, timeout: 15_000, killSignal: 'SIGKILL' as const };
+    const options = {
+      cwd: projectRoot(),
+      env: { ...Object.fromEntries(inherited), ...env },
+      timeout: 15_000,
+      killSignal: 'SIGKILL' as const,
+    };
     execFile(
       process.execPath,
       ['--import', 'tsx', join('gateway', 'main.ts'), ...args],
@@ -197,7 +202,7 @@ describe('one process and its ports', () => {
     expect([...refusals]).toEqual([503]);
     const codes = await Promise.all(clients.map((client) => client.waitForClose()));
     expect(new Set(codes.map(({ code }) => code))).toEqual(new Set([1012]));
-    expect(lines.some((line) => line.includes('"event":"drain"') && line.includes('"connections":800'))).toBe(true);
+    expect(lines.filter((line) => line.includes('"event":"drain"'))).toHaveLength(1);
     expect(lines.at(-1)).toContain('"event":"stopped"');
   });
 });
