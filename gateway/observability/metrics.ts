@@ -1,4 +1,5 @@
 // Every metric of a node, declared once: the registry, the dashboards, the alerts and the documentation read this list.
+import { closeCodes, errorCodes } from '../../protocol/codes.ts';
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 
@@ -8,9 +9,18 @@ export interface MetricDeclaration {
   readonly labels: readonly string[];
   /** Upper bounds of a histogram, in the unit of its name. */
   readonly buckets?: readonly number[];
+  /** Known values of the only label: exported as 0 from the start, so that the first event is an increase. */
+  readonly known?: readonly string[];
 }
 
 const counter = (help: string, ...labels: string[]): MetricDeclaration => ({ type: 'counter', help, labels });
+/** A counter whose label has values that are known beforehand. */
+const counterOf = (help: string, label: string, known: readonly string[]): MetricDeclaration => ({
+  type: 'counter',
+  help,
+  labels: [label],
+  known,
+});
 const gauge = (help: string, ...labels: string[]): MetricDeclaration => ({ type: 'gauge', help, labels });
 const histogram = (buckets: readonly number[], help: string, ...labels: string[]): MetricDeclaration => ({
   type: 'histogram',
@@ -18,6 +28,10 @@ const histogram = (buckets: readonly number[], help: string, ...labels: string[]
   labels,
   buckets,
 });
+
+const errorNames = Object.values(errorCodes).map(({ name }) => name);
+/** 1000, 1005 and 1006 are the client's or the network's doing. */
+const closeNumbers = ['1000', '1005', '1006', ...Object.values(closeCodes).map(({ code }) => String(code))];
 
 /** Latency from half a millisecond to ten seconds. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1, 2.5, 10] as const;
@@ -29,22 +43,26 @@ export const metricDeclarations = {
 
   weir_connections: gauge('Open connections.'),
   weir_connections_opened_total: counter('Connections accepted.'),
-  weir_connections_closed_total: counter(
+  weir_connections_closed_total: counterOf(
     'Connections closed, by close code (1005 and 1006: by the client or the network).',
     'code',
+    closeNumbers,
   ),
   weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
   weir_subscriptions: gauge('Subscriptions of all connections.'),
   weir_channels: gauge('Channels with at least one subscription on this node.'),
 
   weir_commands_total: counter('Client commands received, by type.', 'type'),
-  weir_command_errors_total: counter('Error replies to clients, by error name.', 'name'),
+  weir_command_errors_total: counterOf('Error replies to clients, by error name.', 'name', errorNames),
   weir_frames_received_total: counter('WebSocket frames received.'),
   weir_bytes_received_total: counter('WebSocket payload bytes received.'),
 
-  weir_publications_total: counter('Publications acknowledged by the broker, by source (http, client).', 'source'),
+  weir_publications_total: counterOf('Publications acknowledged by the broker, by source (http, client).', 'source', [
+    'http',
+    'client',
+  ]),
   weir_publications_duplicate_total: counter('Publishes answered from a known messageId.'),
-  weir_publish_errors_total: counter('Publishes that failed, by error name.', 'name'),
+  weir_publish_errors_total: counterOf('Publishes that failed, by error name.', 'name', errorNames),
   weir_publish_duration_seconds: histogram(SECONDS, 'Broker round trip of a publish, one observation per publish.'),
 
   weir_publications_received_total: counter('Publications received from the backplane for channels of this node.'),
@@ -60,8 +78,11 @@ export const metricDeclarations = {
   weir_coalesce_delay_seconds: gauge('Delay the dispatcher currently waits before a flush.'),
   weir_outbox_bytes: gauge('Bytes buffered for sockets beyond the kernel, sampled at scrape.'),
 
-  weir_gaps_total: counter('Gap receipts created on this node, by reason.', 'reason'),
-  weir_heals_total: counter('Channels healed after missed publications, by outcome (complete, gap).', 'outcome'),
+  weir_gaps_total: counterOf('Gap receipts created on this node, by reason.', 'reason', ['lost', 'epoch']),
+  weir_heals_total: counterOf('Channels healed after missed publications, by outcome (complete, gap).', 'outcome', [
+    'complete',
+    'gap',
+  ]),
   weir_broker_ready: gauge('1 while the broker is ready, 0 while degraded.'),
   weir_broker_interruptions_total: counter('Times the path on which publications arrive was interrupted.'),
   weir_broker_errors_total: counter('Background errors of the broker driver, by stage.', 'stage'),

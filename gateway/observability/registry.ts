@@ -63,8 +63,11 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     const base = { name, help: declaration.help, labelNames: [...declaration.labels], registers: [registry] };
     if (declaration.type === 'counter') {
       const field = HOT[name];
-      if (field === undefined) counters.set(name, new Counter(base));
-      else
+      if (field === undefined) {
+        const metric = new Counter(base);
+        for (const value of declaration.known ?? []) metric.inc({ [declaration.labels[0]!]: value }, 0);
+        counters.set(name, metric);
+      } else
         new Counter({
           ...base,
           collect() {
