@@ -104,10 +104,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     const { nodeName: node } = config;
     const state = broker.health();
     if (stage === 'draining' || stage === 'stopped') return { status: 'draining', reasons: ['draining'], node };
-    if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
     if (state.state === 'degraded') {
       return { status: 'not_ready', reasons: [`broker ${state.affected}: ${state.reason}`], node };
     }
+    if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
     return { status: 'ready', reasons: [], node };
   };
 
@@ -271,6 +271,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     return { port: listener.port, internalPort };
   };
 
+  const closeListeners = (): void => {
+    for (const listener of listeners) listener.close();
+    listeners = [];
+  };
+
   const announce = (): void => {
     rateMeter.sample();
     broker.control.announce({ version }).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
@@ -279,7 +284,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   return {
     health,
     async start() {
-      const ports = await listenAll();
+      const ports = await listenAll().catch((error: unknown) => {
+        // Half a node would keep the process alive and serve nobody.
+        closeListeners();
+        throw error;
+      });
       void broker.start(events).then(
         () => {
           if (stage !== 'starting') return;
@@ -303,8 +312,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       await Promise.allSettled(pendingRequests);
       stage = 'stopped';
       clearInterval(announcer);
-      for (const listener of listeners) listener.close();
-      listeners = [];
+      closeListeners();
       deadlines.close();
       hub.close();
       dispatcher.close();
