@@ -1,4 +1,4 @@
-// Keeps the measured server and everything else (load generator, Redis, this process) on different cores.
+// Keeps the measured server and the load generator on different cores; Redis may use what either leaves.
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
@@ -8,6 +8,8 @@ const run = promisify(execFile);
 export interface Pinning {
   /** Put before the command of a server. */
   readonly serverPrefix: readonly string[];
+  /** Lets a process that this one started use every core. */
+  readonly release: (pid: number) => Promise<void>;
   /** One sentence for the report. */
   readonly description: string;
 }
@@ -15,16 +17,23 @@ export interface Pinning {
 const SERVER_CORE = '0';
 const LOAD_CORE = '1';
 
+const stay = (): Promise<void> => Promise.resolve();
+
 /** Moves this process, and so its future children, to the load core; unpinned where that cannot be done. */
 export const pinBench = async (): Promise<Pinning> => {
-  if (availableParallelism() < 2) return { serverPrefix: [], description: 'unpinned: one core only' };
+  // Counted before this process is pinned: afterwards it would see one.
+  const cores = availableParallelism();
+  if (cores < 2) return { serverPrefix: [], release: stay, description: 'unpinned: one core only' };
   try {
     await run('taskset', ['-a', '-c', '-p', LOAD_CORE, String(process.pid)]);
   } catch {
-    return { serverPrefix: [], description: 'unpinned: taskset is not available' };
+    return { serverPrefix: [], release: stay, description: 'unpinned: taskset is not available' };
   }
   return {
     serverPrefix: ['taskset', '-c', SERVER_CORE],
-    description: `server on core ${SERVER_CORE}; load generator and Redis on core ${LOAD_CORE}`,
+    release: async (pid) => {
+      await run('taskset', ['-a', '-c', '-p', `0-${cores - 1}`, String(pid)]);
+    },
+    description: `server on core ${SERVER_CORE}, load generator on core ${LOAD_CORE}, Redis on either`,
   };
 };
