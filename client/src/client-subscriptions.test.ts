@@ -99,6 +99,17 @@ it.each([108, 112])('goes on live and reports the gap when the server answers %i
   expect(events.slice(3)).toEqual(['subscribing', 'subscribed', 'gap 12-20 lost', 'message 21']);
 });
 
+it('does not call itself recovered when a gap follows, whatever the server says of its live answer', async () => {
+  const { connection, reconnect, subscription } = await open();
+  const recovered: boolean[] = [];
+  subscription.on('subscribed', (event) => recovered.push(event.recovered));
+  connection.drop();
+  const next = await reconnect();
+  next.reply(await next.next('subscribe'), refusal(108, 'not_available'));
+  next.reply(await next.next('subscribe'), { ...subscribedAt(20), recovered: true });
+  expect(recovered).toEqual([false]);
+});
+
 it('reports an epoch gap when the numbering is new', async () => {
   const { connection, events, reconnect, subscription } = await open();
   connection.drop();

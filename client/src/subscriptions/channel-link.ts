@@ -122,7 +122,8 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     state = 'subscribed';
     cursor = step.cursor;
     if (previous === 'subscribing') {
-      const { recovered, policy } = subscribed;
+      const { policy } = subscribed;
+      const recovered = subscribed.recovered && step.gaps.length === 0;
       emitter.emit('subscribed', { channel, position: cursor.position, recovered, policy });
     }
     for (const gap of step.gaps) if (!isOver()) emitter.emit('gap', gap);
