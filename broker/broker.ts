@@ -5,6 +5,7 @@
 //   subscribers happen in one atomic step: a position that was returned is in the log, and no other publication has it.
 // - Concurrent publishers (also of other processes) get distinct positions; every subscriber of every node sees the same order.
 // - The numbering outlives the history: a quiet channel keeps epoch and top offset for days. When it is gone, the epoch is new.
+//   A numbering that only reads have asked for, without any publication, is gone after an hour.
 //
 // ## Two paths, two names
 // `publish` goes to the backplane. What arrives from it may only be delivered locally (`BrokerEvents.onPublications`);
@@ -33,7 +34,7 @@ export interface PublicationRun {
 
 export type BrokerHealth =
   | { readonly state: 'ready' }
-  /** `subscriber`: publications may be missed; `publisher`: publishes fail fast; `both`. */
+  /** `subscriber`: publications may be missed, or what was missed cannot be read; `publisher`: publishes fail fast; `both`. */
   | { readonly state: 'degraded'; readonly affected: 'subscriber' | 'publisher' | 'both'; readonly reason: string };
 
 export interface BrokerEvents {
@@ -41,15 +42,18 @@ export interface BrokerEvents {
   onPublications(run: PublicationRun): void;
   /**
    * The path on which publications arrive was interrupted: from now on they may be missed.
-   * Fired once per interruption, before any later `onRestored`.
+   * Fired once per interruption, before any later `onRestored`; losing the path again before `onRestored` is the same one.
    */
   onInterrupted(reason: string): void;
   /**
    * The path works again and every channel still subscribed is subscribed anew. What was published in between was not
-   * delivered: the receiver compares positions (`History.positions`) and heals.
+   * delivered: the receiver compares positions (`History.positions`, usable by now) and heals. `ready` is told afterwards.
    */
   onRestored(): void;
-  /** Health changed; also fired once when the driver first becomes ready. */
+  /**
+   * Health changed in a way that can be seen here; also fired once when the driver first becomes ready. The begin and the end
+   * of an outage are told at once; how it changes in between only when that lasts (`Broker.health` always knows).
+   */
   onHealth(health: BrokerHealth): void;
   /** Every background error, named by where it happened. Never thrown elsewhere. */
   onError(error: Error, context: { readonly stage: string }): void;

@@ -16,8 +16,11 @@ export const randomEpoch = (): string => randomBytes(EPOCH_BYTES).toString('base
 /** How long a `messageId` is remembered (the window of `PublishRequest.messageId`). */
 export const IDEMPOTENCY_WINDOW_MS = 5 * 60_000;
 
-/** How long a channel without publications keeps its numbering. */
+/** How long a channel keeps its numbering after its last publication. */
 export const NUMBERING_TTL_MS = 3 * 24 * 3_600_000;
+
+/** How long a numbering lives that only a read has created: readers of made-up names leave nothing for days. */
+export const UNPUBLISHED_NUMBERING_TTL_MS = 3_600_000;
 
 /** Lifetime of a node's lease unless configured. */
 export const DEFAULT_LEASE_MS = 5_000;

@@ -31,7 +31,10 @@ export interface HistoryPage {
 }
 
 export interface History {
-  /** Rejects with `BrokerUnavailableError`. A channel never published to has a position too: its epoch is created by the read. */
+  /**
+   * Rejects with `BrokerUnavailableError`. A channel never published to has a position too: its epoch is created by the read and
+   * lives an hour unless a publication follows. A read never changes the life of a numbering that exists.
+   */
   read(query: HistoryQuery): Promise<HistoryPage>;
   /** Heads of many channels in one round trip, in the order asked. Creates epochs like `read`. */
   positions(channels: readonly string[]): Promise<ChannelPosition[]>;

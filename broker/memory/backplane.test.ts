@@ -35,6 +35,33 @@ test('a numbering that is over is never continued', () => {
   expect(after.epoch).not.toBe(before.epoch);
 });
 
+test('a numbering that only reads have asked for is gone after an hour, one with a publication lives on', () => {
+  const clock = createManualClock();
+  const backplane = createMemoryBackplane({ clock });
+  const { epoch } = backplane.publish(requestFor('published', 1));
+  const first = backplane.position('asked');
+  clock.advance(HOUR_MS - 10_000);
+  // Which does not prolong it.
+  expect(backplane.position('asked')).toEqual(first);
+  clock.advance(20_000);
+  expect(backplane.position('asked').epoch).not.toBe(first.epoch);
+  const { epoch: late } = backplane.position('late');
+  expect(backplane.publish(requestFor('late', 1))).toMatchObject({ epoch: late, offset: 1 });
+  clock.advance(48 * HOUR_MS);
+  expect(backplane.position('published')).toEqual({ epoch, offset: 1 });
+  expect(backplane.position('late')).toEqual({ epoch: late, offset: 1 });
+});
+
+test('channels that were only read give way within hours', () => {
+  const clock = createManualClock();
+  const backplane = createMemoryBackplane({ clock });
+  for (const hour of range(1, 50)) {
+    for (const n of range(1, 100)) backplane.position(`hour${hour}:${n}`);
+    clock.advance(HOUR_MS + 1);
+  }
+  expect(backplane.sizes().channels).toBeLessThanOrEqual(300);
+});
+
 test('epochs come from the injected source', () => {
   let n = 0;
   const backplane = createMemoryBackplane({ randomId: () => `epoch-${(n += 1)}` });

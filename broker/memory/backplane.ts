@@ -4,7 +4,13 @@ import type { BrokerClock } from '../clock.ts';
 import type { ControlHandler, NodeRecord } from '../control.ts';
 import type { HistoryPage, HistoryQuery } from '../history.ts';
 import type { Publication, PublishRequest } from '../publication.ts';
-import { IDEMPOTENCY_WINDOW_MS, NUMBERING_TTL_MS, randomEpoch, systemClock } from '../clock.ts';
+import {
+  IDEMPOTENCY_WINDOW_MS,
+  NUMBERING_TTL_MS,
+  randomEpoch,
+  systemClock,
+  UNPUBLISHED_NUMBERING_TTL_MS,
+} from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
 
 /** One broker's place on the backplane. */
@@ -41,7 +47,7 @@ export interface MemoryBackplaneOptions {
   /** Names epochs; must not repeat. */
   readonly randomId?: () => string;
   readonly idempotencyWindowMs?: number;
-  /** How long a channel that nobody publishes to keeps its numbering, ms. */
+  /** How long a channel keeps its numbering after its last publication, ms. */
   readonly numberingTtlMs?: number;
 }
 
@@ -49,6 +55,7 @@ interface Channel {
   readonly epoch: string;
   readonly log: KeptLog;
   offset: number;
+  /** Of the last publication; of the read that made the numbering as long as there is none. */
   touchedMs: number;
   historyTtlMs: number;
 }
@@ -67,12 +74,17 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
   const idempotencyWindowMs = options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS;
   const numberingTtlMs = options.numberingTtlMs ?? NUMBERING_TTL_MS;
 
+  const unpublishedTtlMs = Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS);
+
   const channels = new Map<string, Channel>();
   const listeners = new Map<string, Set<Attachment>>();
   const leases = new Map<string, Lease>();
   // In order of expiry, because every entry lives equally long.
   const seen = new Map<string, SeenMessage>();
   let sweep = channels.entries();
+
+  const isOver = ({ offset, touchedMs }: Channel, nowMs: number): boolean =>
+    touchedMs < nowMs - (offset === 0 ? unpublishedTtlMs : numberingTtlMs);
 
   const sweepIdle = (nowMs: number): void => {
     for (let i = 0; i < SWEPT_PER_CALL; i += 1) {
@@ -83,7 +95,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
       }
       const [name, channel] = next.value;
       if (channel.touchedMs < nowMs - channel.historyTtlMs) channel.log.clear();
-      if (channel.touchedMs < nowMs - numberingTtlMs) channels.delete(name);
+      if (isOver(channel, nowMs)) channels.delete(name);
     }
   };
 
@@ -97,7 +109,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
   const channelOf = (name: string, nowMs: number): Channel => {
     sweepIdle(nowMs);
     const known = channels.get(name);
-    if (known !== undefined && known.touchedMs >= nowMs - numberingTtlMs) return known;
+    if (known !== undefined && !isOver(known, nowMs)) return known;
     const channel: Channel = {
       epoch: randomId(),
       log: createKeptLog(),

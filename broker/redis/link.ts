@@ -2,15 +2,15 @@
 //
 // Nothing is queued while it is down and nothing is sent twice: commands reject at once, and those in flight reject when
 // the connection is lost. What to do about it is the caller's decision.
-import { Redis } from 'ioredis';
+import { Redis, ReplyError } from 'ioredis';
+import { driverError } from './driver-error.ts';
+import type { ReconnectSchedule } from './reconnect-schedule.ts';
 
 /** Between two looks at the connection; each sends a ping when nothing arrived since the last one. */
 const PING_INTERVAL_MS = 500;
 /** Looks without a byte received after which the connection counts as dead (2 s). Counted, not timed: a stalled event loop proves nothing. */
 const SILENT_LOOKS = 4;
 const CONNECT_TIMEOUT_MS = 3_000;
-const RECONNECT_BASE_MS = 50;
-const RECONNECT_CAP_MS = 2_000;
 /** Below the silence limit, since ioredis asks nothing in between while the server loads its data. */
 const LOADING_RETRY_MS = 1_000;
 
@@ -18,11 +18,13 @@ export interface LinkOptions {
   readonly url: string;
   /** Names the connection in errors and in CLIENT LIST. */
   readonly name: string;
+  readonly reconnectDelayMs: ReconnectSchedule;
   /** Runs on every new connection before it counts as up; when it rejects, the connection is given up. */
   prepare(redis: Redis): Promise<void>;
   onUp(): void;
   /** Fired once when a link that was up is lost; never by `close`. */
   onDown(reason: string): void;
+  /** Errors are cleaned (see driver-error.ts). */
   onError(error: Error, stage: string): void;
 }
 
@@ -30,16 +32,12 @@ export interface Link {
   readonly redis: Redis;
   isUp(): boolean;
   connect(): void;
+  /** Resolves when the peer has answered once more; rejects when the connection is lost before. */
+  confirm(): Promise<void>;
   /** Gives the current connection up, without waiting for the peer. */
   reset(reason: string): void;
   close(): void;
 }
-
-/** Half fixed, half random, doubling up to the cap: nodes that lost the same Redis do not return in step. */
-const reconnectDelayMs = (attempt: number): number => {
-  const half = Math.min(RECONNECT_CAP_MS, RECONNECT_BASE_MS * 2 ** Math.min(attempt - 1, 10)) / 2;
-  return Math.round(half + Math.random() * half);
-};
 
 export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
@@ -63,7 +61,7 @@ export const createLink = (options: LinkOptions): Link => {
     maxLoadingRetryTime: LOADING_RETRY_MS,
     disconnectTimeout: PING_INTERVAL_MS,
     keepAlive: 10_000,
-    retryStrategy: reconnectDelayMs,
+    retryStrategy: options.reconnectDelayMs,
   });
 
   const lose = (reason: string): void => {
@@ -114,7 +112,7 @@ export const createLink = (options: LinkOptions): Link => {
       },
       (error: unknown) => {
         if (mine !== generation || state !== 'preparing') return;
-        options.onError(asError(error), `redis.${name}.prepare`);
+        options.onError(driverError(error), `redis.${name}.prepare`);
         reset('preparation failed');
       },
     );
@@ -125,7 +123,8 @@ export const createLink = (options: LinkOptions): Link => {
     lose('connection closed');
   });
 
-  redis.on('error', (error: Error) => {
+  redis.on('error', (thrown: Error) => {
+    const error = driverError(thrown);
     if (state === 'up') lossReason = error.message;
     if (state !== 'closed') options.onError(error, `redis.${name}.connect`);
   });
@@ -136,6 +135,14 @@ export const createLink = (options: LinkOptions): Link => {
     connect() {
       // A first failure is reported by the error event, and retried like any other.
       redis.connect().catch(() => undefined);
+    },
+    async confirm() {
+      try {
+        await redis.ping();
+      } catch (error) {
+        // A refusal (a user without the right to ping) is an answer too.
+        if (!(error instanceof ReplyError)) throw driverError(error);
+      }
     },
     reset,
     close() {

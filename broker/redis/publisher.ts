@@ -9,7 +9,7 @@ import type { PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { BrokerUnavailableError } from '../broker.ts';
 import { groupByCallTarget } from './keys.ts';
-import { asError } from './link.ts';
+import { driverError } from './driver-error.ts';
 import { encodePublishCall, settleGroup, toPending, type PendingPublish, type PublishCall } from './publish-call.ts';
 import { createPublishQueue } from './publish-queue.ts';
 import { isNoScript, loadScript } from './script.ts';
@@ -114,7 +114,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       (error: unknown) =>
         settle(() => {
           if (isNoScript(error)) refused.push(call);
-          else failCall(call, unavailable('the connection to Redis failed before the answer', error));
+          else failCall(call, unavailable('the connection to Redis failed before the answer', driverError(error)));
         }),
     );
     options.redis().sendCommand(command);
@@ -131,9 +131,10 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
         () => {
           for (const call of again) send(call);
         },
-        (error: unknown) => {
+        (thrown: unknown) => {
+          const error = driverError(thrown);
           for (const call of again) failCall(call, unavailable('the publish script could not be loaded', error));
-          options.onError(asError(error), 'redis.publish.load');
+          options.onError(error, 'redis.publish.load');
         },
       )
       .finally(() => {

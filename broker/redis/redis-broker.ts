@@ -2,7 +2,7 @@
 //
 // Three connections, so that none waits for another: commands (publish, leases), subscriber, history reads.
 // While the subscriber is not connected, `subscribe` of a new channel is refused at once; channels subscribed before are
-// subscribed anew before `onRestored`.
+// subscribed anew before `onRestored`, which also waits for the history link: it is what the receiver heals with.
 import type { Broker, BrokerEvents, BrokerHealth } from '../broker.ts';
 import { BrokerUnavailableError } from '../broker.ts';
 import {
@@ -11,11 +11,14 @@ import {
   NUMBERING_TTL_MS,
   randomEpoch,
   systemClock,
+  UNPUBLISHED_NUMBERING_TTL_MS,
   type BrokerClock,
 } from '../clock.ts';
+import { createHealthReports } from './health-reports.ts';
 import { createKeySpace } from './keys.ts';
 import { createLink, type Link } from './link.ts';
 import { createPublisher } from './publisher.ts';
+import { createReconnectSchedule } from './reconnect-schedule.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
 import { createRedisHistory } from './redis-history.ts';
@@ -37,11 +40,14 @@ export interface RedisBrokerOptions {
   readonly publishTimeoutMs?: number;
   readonly leaseMs?: number;
   readonly idempotencyWindowMs?: number;
-  /** How long a channel that nobody publishes to keeps its numbering, ms. */
+  /** How long a channel keeps its numbering after its last publication, ms. */
   readonly numberingTtlMs?: number;
+  /** How long a change within an outage lasts before it is told, ms. */
+  readonly healthSettleMs?: number;
 }
 
 const DEFAULT_PUBLISH_TIMEOUT_MS = 2_000;
+const DEFAULT_HEALTH_SETTLE_MS = 1_000;
 
 /** Throws `RedisUrlError` for URLs it cannot serve. */
 export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
@@ -50,11 +56,12 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
   const randomId = options.randomId ?? randomEpoch;
   const numberingTtlMs = options.numberingTtlMs ?? NUMBERING_TTL_MS;
   const keySpace = createKeySpace(options.prefix);
+  const reconnectDelayMs = createReconnectSchedule();
 
   let events: BrokerEvents | undefined;
   let closed = false;
-  let health: BrokerHealth = { state: 'degraded', affected: 'both', reason: 'not connected yet' };
-  let wasReady = false;
+  // From the loss of the subscriber link until `onRestored`.
+  let interrupted = false;
   const downReasons = new Map<Link, string>();
   let start: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
 
@@ -64,29 +71,41 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
 
   const currentHealth = (): BrokerHealth => {
     const publisherUp = commands.isUp();
-    const subscriberUp = subscriberLink.isUp();
+    // Without the history link nothing that was missed can be healed.
+    const subscriberUp = subscriberLink.isUp() && historyLink.isUp() && !interrupted;
     if (publisherUp && subscriberUp) return { state: 'ready' };
     const affected = publisherUp ? 'subscriber' : subscriberUp ? 'publisher' : 'both';
-    const reason = downReasons.get(subscriberUp ? commands : subscriberLink) ?? 'not connected yet';
-    return { state: 'degraded', affected, reason };
+    const lost = [subscriberLink, historyLink, commands].find((link) => !link.isUp()) ?? subscriberLink;
+    return { state: 'degraded', affected, reason: downReasons.get(lost) ?? 'not connected yet' };
   };
+
+  const healthReports = createHealthReports({
+    settleMs: options.healthSettleMs ?? DEFAULT_HEALTH_SETTLE_MS,
+    report: (health) => events?.onHealth(health),
+  });
 
   const updateHealth = (): void => {
     if (closed) return;
-    const next = currentHealth();
-    const before = health;
-    health = next;
-    if (next.state === 'degraded') {
-      if (!wasReady || (before.state === 'degraded' && before.affected === next.affected)) return;
-    } else if (before.state === 'ready') return;
-    wasReady ||= next.state === 'ready';
-    events?.onHealth(next);
-  };
-
-  const startWhenUp = (): void => {
-    if (!commands.isUp() || !subscriberLink.isUp() || !historyLink.isUp()) return;
+    const health = currentHealth();
+    healthReports.update(health);
+    if (health.state !== 'ready') return;
     start?.resolve();
     start = undefined;
+  };
+
+  /** Both links of the receiving side are back; the history link must prove it, since it may have gone dark unnoticed. */
+  const restoreWhenUsable = (): void => {
+    if (!interrupted || !subscriberLink.isUp() || !historyLink.isUp()) return;
+    historyLink.confirm().then(
+      () => {
+        if (closed || !interrupted || !subscriberLink.isUp() || !historyLink.isUp()) return;
+        interrupted = false;
+        events?.onRestored();
+        updateHealth();
+      },
+      // The link is lost; it asks again when it is back.
+      () => undefined,
+    );
   };
 
   const publisher = createPublisher({
@@ -105,10 +124,8 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     url,
     name: 'commands',
     prepare: (redis) => publisher.prepare(redis),
-    onUp() {
-      updateHealth();
-      startWhenUp();
-    },
+    reconnectDelayMs,
+    onUp: updateHealth,
     onDown(reason) {
       downReasons.set(commands, reason);
       publisher.abandon(reason);
@@ -122,24 +139,22 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     isUp: () => subscriberLink.isUp(),
     onError,
   });
-  let interrupted = false;
 
   const subscriberLink = createLink({
     url,
     name: 'subscriber',
     prepare: (redis) => subscriber.prepare(redis),
+    reconnectDelayMs,
     onUp() {
       subscriber.onUp();
+      restoreWhenUsable();
       updateHealth();
-      if (interrupted) events?.onRestored();
-      interrupted = false;
-      startWhenUp();
     },
     onDown(reason) {
       downReasons.set(subscriberLink, reason);
       subscriber.onDown(reason);
+      if (!interrupted) events?.onInterrupted(reason);
       interrupted = true;
-      events?.onInterrupted(reason);
       updateHealth();
     },
     onError,
@@ -150,8 +165,15 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     url,
     name: 'history',
     prepare: () => Promise.resolve(),
-    onUp: startWhenUp,
-    onDown: () => undefined,
+    reconnectDelayMs,
+    onUp() {
+      restoreWhenUsable();
+      updateHealth();
+    },
+    onDown(reason) {
+      downReasons.set(historyLink, reason);
+      updateHealth();
+    },
     onError,
   });
 
@@ -167,12 +189,19 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     onError,
   });
 
-  const history = createRedisHistory({ link: historyLink, keySpace, clock, randomId, numberingTtlMs });
+  const history = createRedisHistory({
+    link: historyLink,
+    keySpace,
+    clock,
+    randomId,
+    unpublishedTtlMs: Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS),
+  });
   const closedError = (): BrokerUnavailableError => new BrokerUnavailableError('the broker is closed');
 
   const close = async (): Promise<void> => {
     await control.close();
     closed = true;
+    healthReports.close();
     for (const link of [commands, subscriberLink, historyLink]) link.close();
     publisher.abandon('the broker is closed');
     subscriber.close();
@@ -205,7 +234,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       subscriber.unsubscribe(keySpace.of(channel).topic);
       return Promise.resolve();
     },
-    health: () => (closed ? { state: 'degraded', affected: 'both', reason: 'closed' } : health),
+    health: () => (closed ? { state: 'degraded', affected: 'both', reason: 'closed' } : currentHealth()),
     close: () => (closing ??= close()),
   };
 };

@@ -101,6 +101,39 @@ test('numbering outlives the history by days, history its time to live only a li
   expect(seen).toBeLessThanOrEqual(300_000);
 });
 
+test('a numbering that only reads have asked for lives an hour, a publication gives it days, and no read changes either', async () => {
+  await using node = await start();
+  const hourMs = 3_600_000;
+  const read = (channel: string): Promise<unknown> =>
+    node.broker.history.read({
+      channel,
+      start: { kind: 'earliest' },
+      limit: 1,
+      reverse: false,
+      bounds: { size: 10, ttlMs: 60_000 },
+    });
+  await node.broker.history.positions(['asked', 'asked']);
+  await read('read');
+  for (const channel of ['asked', 'read']) {
+    const lifeMs = await admin.pttl(keyOf('m', channel));
+    expect(lifeMs).toBeGreaterThan(hourMs - 60_000);
+    expect(lifeMs).toBeLessThanOrEqual(hourMs);
+    await admin.pexpire(keyOf('m', channel), hourMs / 2);
+    await read(channel);
+    await node.broker.history.positions([channel]);
+    expect(await admin.pttl(keyOf('m', channel))).toBeLessThanOrEqual(hourMs / 2);
+    expect(await admin.pttl(keyOf('m', channel))).toBeGreaterThan(hourMs / 2 - 60_000);
+
+    await node.broker.publish(requestFor(channel, 1));
+    expect(await admin.pttl(keyOf('m', channel))).toBeGreaterThan(48 * hourMs);
+    await admin.pexpire(keyOf('m', channel), 30 * hourMs);
+    await read(channel);
+    await node.broker.history.positions([channel]);
+    expect(await admin.pttl(keyOf('m', channel))).toBeGreaterThan(29 * hourMs);
+    expect(await admin.pttl(keyOf('m', channel))).toBeLessThanOrEqual(30 * hourMs);
+  }
+});
+
 test('the expiry of a stream in use is renewed only when it would end before the newest publication', async () => {
   await using node = await start();
   const history = { size: 10, ttlMs: 40_000 };

@@ -5,6 +5,7 @@ import type { KeySpace } from './keys.ts';
 import type { Link } from './link.ts';
 import type { Subscriber } from './subscriber.ts';
 import { BrokerUnavailableError } from '../broker.ts';
+import { driverError } from './driver-error.ts';
 import { asError } from './link.ts';
 import { loadScript, runScript } from './script.ts';
 
@@ -59,8 +60,8 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
     if (!commands.isUp()) throw new BrokerUnavailableError('not connected to Redis');
     try {
       return await work();
-    } catch (cause) {
-      throw new BrokerUnavailableError(`${what} failed`, { cause });
+    } catch (error) {
+      throw new BrokerUnavailableError(`${what} failed`, { cause: driverError(error) });
     }
   };
 
@@ -156,7 +157,7 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
       if (lastRecord === undefined || !commands.isUp()) return;
       const args = [lastRecord, node];
       await runScript(commands.redis, releaseScript, [leasePrefix + node, index], args).catch((error: unknown) => {
-        options.onError(asError(error), 'control.release');
+        options.onError(driverError(error), 'control.release');
       });
     },
   };

@@ -6,6 +6,7 @@ import type { Publication } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import type { Link } from './link.ts';
 import { BrokerUnavailableError } from '../broker.ts';
+import { driverError } from './driver-error.ts';
 import { groupByCallTarget } from './keys.ts';
 import { decodeRecord } from './record.ts';
 import { loadScript, runScript } from './script.ts';
@@ -20,7 +21,8 @@ export interface RedisHistoryOptions {
   readonly keySpace: KeySpace;
   readonly clock: BrokerClock;
   readonly randomId: () => string;
-  readonly numberingTtlMs: number;
+  /** Life of a numbering that a read creates. */
+  readonly unpublishedTtlMs: number;
 }
 
 const parsePosition = (line: string): ChannelPosition => {
@@ -50,8 +52,8 @@ export const createRedisHistory = (options: RedisHistoryOptions): History => {
     if (!link.isUp()) throw new BrokerUnavailableError('not connected to Redis');
     try {
       return await work();
-    } catch (cause) {
-      throw new BrokerUnavailableError('the history could not be read', { cause });
+    } catch (error) {
+      throw new BrokerUnavailableError('the history could not be read', { cause: driverError(error) });
     }
   };
 
@@ -63,7 +65,7 @@ export const createRedisHistory = (options: RedisHistoryOptions): History => {
       historyScript,
       [meta, stream],
       [
-        ...[options.randomId(), options.numberingTtlMs, start.kind, startNumber, limit, reverse ? '1' : '0'],
+        ...[options.randomId(), options.unpublishedTtlMs, start.kind, startNumber, limit, reverse ? '1' : '0'],
         ...[bounds.size, options.clock.nowMs() - bounds.ttlMs, MAX_PAGE_BYTES],
       ],
     );
@@ -75,7 +77,7 @@ export const createRedisHistory = (options: RedisHistoryOptions): History => {
       link.redis,
       positionsScript,
       channels.map((channel) => keySpace.of(channel).meta),
-      [options.randomId(), options.numberingTtlMs],
+      [options.randomId(), options.unpublishedTtlMs],
     );
     return (lines as Buffer[]).map((line) => parsePosition(line.toString()));
   };

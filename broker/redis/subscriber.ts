@@ -1,6 +1,7 @@
 // Topics this node listens to: batches SUBSCRIBE and UNSUBSCRIBE, hands messages to whoever asked, and subscribes anew on a new connection.
 import type { Redis } from 'ioredis';
 import { BrokerUnavailableError } from '../broker.ts';
+import { driverError } from './driver-error.ts';
 import { asError } from './link.ts';
 
 /** A reply per topic is fine; one command with all of 50 000 would block the server for its length. */
@@ -85,7 +86,8 @@ export const createSubscriber = (options: SubscriberOptions): Subscriber => {
         () => {
           for (const entry of entries) resolveOpen(entry);
         },
-        (cause: unknown) => {
+        (thrown: unknown) => {
+          const cause = driverError(thrown);
           const error = new BrokerUnavailableError('the subscription was not confirmed', { cause });
           for (const entry of entries) {
             const key = lookupKey(entry.topic);
@@ -116,7 +118,7 @@ export const createSubscriber = (options: SubscriberOptions): Subscriber => {
       options
         .redis()
         .unsubscribe(...topics)
-        .catch((error: unknown) => options.onError(asError(error), 'redis.unsubscribe'));
+        .catch((error: unknown) => options.onError(driverError(error), 'redis.unsubscribe'));
     }
     for (const entries of chunksOf(subscribe, TOPICS_PER_COMMAND)) sendSubscribe(entries);
   };

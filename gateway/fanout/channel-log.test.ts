@@ -61,7 +61,7 @@ describe('a channel log', () => {
   it('keeps cursors comparable across a change of epoch', () => {
     const log = opened(7);
     log.append(run(8, 8));
-    log.changeEpoch({ epoch: 'f', offset: 0 });
+    log.changeEpoch({ epoch: 'f', offset: 0 }, null);
     log.append(run(1, 2, 'f'));
     const [, receipt, ...rest] = log.read(0);
     expect(receipt).toEqual({ from: null, to: null, count: null, reason: 'epoch', epoch: 'f', offset: 0 });

@@ -54,9 +54,12 @@ export class ChannelLog {
     return count;
   }
 
-  /** Starts another life of the numbering at `position`; how much of the old one was missed is unknown. */
-  changeEpoch(position: ChannelPosition): void {
-    this.entries.push({ from: null, to: null, count: null, reason: 'epoch', ...position });
+  /**
+   * Starts another life of the numbering at `position`. `lost` is what the old one still had for its readers: 0 when it
+   * certainly had nothing, null when that is unknown.
+   */
+  changeEpoch(position: ChannelPosition, lost: 0 | null): void {
+    this.entries.push({ from: null, to: null, count: lost, reason: 'epoch', ...position });
     this.nextSeq += 1;
     this.open(position);
   }

@@ -55,10 +55,14 @@ export class ChannelState {
   /** Runs that arrived while opening or healing, in order. */
   held: PublicationRun[] = [];
   heldBytes = 0;
+  /** Something was missed that no held run reveals: the read under way may be too old, another one is needed. */
+  incomplete = false;
   /** The frame that the flush in progress sends. */
   frame: BatchFrame | null = null;
   /** Up to here every subscription has been served or is part of the flush in progress. */
   flushedSeq = 0;
+  /** Up to here every subscription was served. */
+  sentSeq = 0;
   /** Whether the dispatcher already knows that there is something to flush. */
   dirty = false;
 

@@ -3,7 +3,7 @@
 // One rule: the log only moves upwards, by publications where the history still has them, by a gap receipt where it has
 // not. Runs that arrive meanwhile are held by the channel state and join at the end; what they already contain is not
 // declared lost even when the history keeps nothing.
-import { type ChannelPosition, BrokerUnavailableError } from '../../broker/broker.ts';
+import { BrokerUnavailableError, type ChannelPosition, type PublicationRun } from '../../broker/broker.ts';
 import type { History, HistoryPage } from '../../broker/history.ts';
 import type { HistoryBounds } from '../../broker/publication.ts';
 import { MAX_HISTORY_LIMIT } from '../../protocol/limits.ts';
@@ -29,21 +29,34 @@ export interface HealingOptions {
 export interface Healing {
   /** Puts a live channel into `healing` and starts; for a channel that heals already it does nothing. */
   heal(channel: ChannelState): void;
+  /** Resolves when no channel is healing, at once when none is. */
+  settled(): Promise<void>;
   close(): void;
 }
 
-/** Keeps a run for later; over the bound everything held is dropped, for the history has it too. */
-export const hold = (channel: ChannelState, run: ChannelState['held'][number]): void => {
+/** Keeps a run for later; over the bound everything held is dropped and read from the history instead. */
+export const hold = (channel: ChannelState, run: PublicationRun): void => {
   for (const publication of run.publications) channel.heldBytes += publication.body.length;
-  if (channel.heldBytes > MAX_HELD_BYTES) releaseHeld(channel);
-  else channel.held.push(run);
+  channel.held.push(run);
+  if (channel.heldBytes <= MAX_HELD_BYTES) return;
+  channel.incomplete = true;
+  releaseHeld(channel);
 };
 
-const releaseHeld = (channel: ChannelState): ChannelState['held'] => {
+const releaseHeld = (channel: ChannelState): PublicationRun[] => {
   const { held } = channel;
   channel.held = [];
   channel.heldBytes = 0;
   return held;
+};
+
+/**
+ * Drops runs of an ended life of the numbering: the first `count` held runs arrived before a read that found `epoch`, so
+ * another epoch among them is older. What it carried is part of the epoch's gap receipt.
+ */
+const dropDead = (channel: ChannelState, count: number, epoch: string): void => {
+  const runs = releaseHeld(channel);
+  for (const [index, run] of runs.entries()) if (index >= count || run.epoch === epoch) hold(channel, run);
 };
 
 /** First offset the held runs of this epoch contain, or one beyond `position` when they contain none. */
@@ -66,7 +79,7 @@ const applyPage = (
   const { log } = channel;
   if (page.position.epoch !== log.epoch) {
     // The page was read after an offset of the old life; nothing in it can be trusted to be the beginning of the new one.
-    log.changeEpoch({ epoch: page.position.epoch, offset: 0 });
+    log.changeEpoch({ epoch: page.position.epoch, offset: 0 }, null);
     return { progress: 'more', lost: 0 };
   }
   let lost = 0;
@@ -81,7 +94,7 @@ const applyPage = (
   return { progress: 'done', lost };
 };
 
-/** Moves held runs into the log. Returns false when one does not join: another round is needed. */
+/** Moves held runs into the log. Returns false when another read is needed: one does not join, or something was missed. */
 export const joinHeld = (channel: ChannelState): boolean => {
   const runs = releaseHeld(channel);
   for (const [index, run] of runs.entries()) {
@@ -91,14 +104,23 @@ export const joinHeld = (channel: ChannelState): boolean => {
       return false;
     }
   }
-  return true;
+  return !channel.incomplete;
 };
 
 export const createHealing = ({ history, metrics, boundsOf, onProgress, onError }: HealingOptions): Healing => {
   const waiting: ChannelState[] = [];
   const timers = new Set<NodeJS.Timeout>();
+  const unsettled = new Set<ChannelState>();
+  let onSettled: (() => void)[] = [];
   let running = 0;
   let closed = false;
+
+  const tellSettled = (): void => {
+    if (unsettled.size > 0) return;
+    const listeners = onSettled;
+    onSettled = [];
+    for (const listener of listeners) listener();
+  };
 
   const isHealing = (channel: ChannelState): boolean => !closed && channel.status === 'healing';
 
@@ -114,9 +136,12 @@ export const createHealing = ({ history, metrics, boundsOf, onProgress, onError 
   const run = async (channel: ChannelState): Promise<void> => {
     let lost = 0;
     while (isHealing(channel)) {
-      const epoch = channel.log.epoch;
+      const { epoch } = channel.log;
+      const heldBefore = channel.held.length;
+      channel.incomplete = false;
       const page = await readPage(channel);
       if (!isHealing(channel)) return;
+      dropDead(channel, heldBefore, page.position.epoch);
       const applied = applyPage(channel, page);
       if (channel.log.epoch !== epoch) metrics.count('weir_gaps_total', { reason: 'epoch' });
       lost += applied.lost;
@@ -135,18 +160,21 @@ export const createHealing = ({ history, metrics, boundsOf, onProgress, onError 
       const channel = waiting.shift()!;
       running++;
       run(channel)
+        .then(() => unsettled.delete(channel))
         .catch((error: unknown) => {
           if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'heal' });
           // The channel stays in `healing`: nothing later may overtake what is missing.
           const timer = setTimeout(() => {
             timers.delete(timer);
             if (isHealing(channel)) enqueue(channel);
+            else unsettled.delete(channel);
           }, RETRY_MS);
           timers.add(timer);
         })
         .finally(() => {
           running--;
           pump();
+          tellSettled();
         });
     }
   };
@@ -160,13 +188,21 @@ export const createHealing = ({ history, metrics, boundsOf, onProgress, onError 
     heal(channel) {
       if (channel.status !== 'live') return;
       channel.status = 'healing';
+      unsettled.add(channel);
       enqueue(channel);
     },
+    settled: () =>
+      new Promise((resolve) => {
+        onSettled.push(resolve);
+        tellSettled();
+      }),
     close() {
       closed = true;
       waiting.length = 0;
       for (const timer of timers) clearTimeout(timer);
       timers.clear();
+      unsettled.clear();
+      tellSettled();
     },
   };
 };

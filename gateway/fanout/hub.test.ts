@@ -8,7 +8,7 @@ import { createMetricsRegistry } from '../observability/registry.ts';
 import type { Subscription } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { type Attached, createHub } from './hub.ts';
-import { createTestSubscriber } from './test-subscriber.ts';
+import { createTestSubscriber, publicationsOf } from './test-subscriber.ts';
 
 const until = (condition: () => boolean) => vi.waitUntil(condition, { timeout: 10_000, interval: 1 });
 const history = { size: 100, ttlMs: 60_000 };
@@ -43,7 +43,7 @@ const setUp = async (
     onPublications: (run) => {
       if (options.lossy?.() !== true) hub.handlePublications(run);
     },
-    onRestored: () => hub.handleRestored(),
+    onRestored: () => void hub.handleRestored(),
   });
   let counter = 0;
   const publish = (channel: string): Promise<ChannelPosition> => {
@@ -178,6 +178,21 @@ describe('the hub', () => {
     await close();
   });
 
+  it('goes on in the successor of a numbering that was never used, and says that nothing is missing', async () => {
+    const { hub, close } = await setUp();
+    const subscriber = createTestSubscriber();
+    const { position } = await hub.subscribe(subscriber, 'c');
+    expect(position.offset).toBe(0);
+    hub.handlePublications({ channel: 'c', epoch: 'successor', publications: publicationsOf(1, 2) });
+    await until(() => subscriber.received().length === 3);
+    expect(subscriber.received()).toMatchObject([
+      { type: 'gap', reason: 'epoch', count: 0, epoch: 'successor', offset: 0 },
+      { offset: 1 },
+      { offset: 2 },
+    ]);
+    await close();
+  });
+
   it('heals silent channels too once the way from the backplane is back', async () => {
     let lose = true;
     const { hub, publish, close } = await setUp({ lossy: () => lose });
@@ -186,7 +201,7 @@ describe('the hub', () => {
     await publish('c');
     await publish('c');
     lose = false;
-    hub.handleRestored();
+    await hub.handleRestored();
     await until(() => offsetsOf(subscriber).length === 2);
     expect(offsetsOf(subscriber)).toEqual([1, 2]);
     await close();

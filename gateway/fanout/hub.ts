@@ -11,6 +11,8 @@ import { createHealing, hold, joinHeld } from './healing.ts';
 
 /** Channels whose positions are asked for in one round trip. */
 const POSITIONS_PER_CALL = 500;
+/** Pause before a comparison that failed is tried again, ms. */
+const COMPARE_RETRY_MS = 200;
 
 export interface HubOptions {
   readonly broker: Broker;
@@ -36,8 +38,11 @@ export interface Hub {
   unsubscribe(subscription: Subscription): void;
   /** Delivers what came from the backplane; never publishes. */
   handlePublications(run: PublicationRun): void;
-  /** The way from the backplane was interrupted and works again: compare every channel with the broker, heal the differing. */
-  handleRestored(): void;
+  /**
+   * The way from the backplane was interrupted and works again: compares every channel with the broker and heals the
+   * differing. Resolves when all of that is done.
+   */
+  handleRestored(): Promise<void>;
   find(channel: string): ChannelState | undefined;
   channels(): Iterable<ChannelState>;
   readonly channelCount: number;
@@ -53,6 +58,7 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
   const channels = new Map<string, ChannelState>();
   const openings = new Map<ChannelState, Opening>();
   let subscriptionCount = 0;
+  let closed = false;
 
   const onProgress = (channel: ChannelState): void => {
     if (channel.log.nextSeq !== channel.flushedSeq) dispatcher.markDirty(channel);
@@ -99,6 +105,7 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
         // Nobody subscribes yet: what was held is history for those who come now.
         channel.log.forget(channel.log.nextSeq);
         channel.flushedSeq = channel.log.nextSeq;
+        channel.sentSeq = channel.log.nextSeq;
       })
       .catch((error: unknown) => {
         closeChannel(channel);
@@ -135,6 +142,13 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
     return channel.status === 'opening' ? attachWhenOpen(subscriber, channel) : attach(subscriber, channel);
   };
 
+  /**
+   * A numbering nobody published to does not live long. Its successor then begins with the first publication, and nothing
+   * lies between: this node has listened all the time, else it would be comparing or healing.
+   */
+  const beginsUnusedNumbering = ({ log }: ChannelState, run: PublicationRun): boolean =>
+    log.head === 0 && run.epoch !== log.epoch && run.publications[0]?.offset === 1;
+
   const handlePublications = (run: PublicationRun): void => {
     const channel = channels.get(run.channel);
     if (channel === undefined) return;
@@ -143,21 +157,55 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
       hold(channel, run);
       return;
     }
+    if (beginsUnusedNumbering(channel, run)) channel.log.changeEpoch({ epoch: run.epoch, offset: 0 }, 0);
     const outcome = channel.log.append(run);
     if (outcome === 'appended') dispatcher.markDirty(channel);
     else if (outcome !== 'known') {
-      healing.heal(channel);
       hold(channel, run);
+      healing.heal(channel);
     }
   };
 
-  const compare = async (part: readonly ChannelState[]): Promise<void> => {
-    const positions = await broker.history.positions(part.map((channel) => channel.name));
-    part.forEach((channel, index) => {
-      const position = positions[index]!;
-      if (channel.status !== 'live') return;
-      if (position.epoch !== channel.log.epoch || position.offset > channel.log.head) healing.heal(channel);
+  const timers = new Set<NodeJS.Timeout>();
+  const pause = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        timers.delete(timer);
+        resolve();
+      }, COMPARE_RETRY_MS);
+      timers.add(timer);
     });
+
+  /** Live channels meanwhile deliver on: a hole that shows heals by itself, only silent ones depend on the comparison. */
+  const compare = async (part: readonly ChannelState[]): Promise<void> => {
+    let positions: readonly ChannelPosition[] | undefined;
+    while (positions === undefined && !closed) {
+      positions = await broker.history.positions(part.map((channel) => channel.name)).catch((error: unknown) => {
+        if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'compare' });
+        return undefined;
+      });
+      if (positions === undefined) await pause();
+    }
+    for (const [index, channel] of part.entries()) {
+      const position = positions?.[index];
+      if (position === undefined || channel.status !== 'live') continue;
+      if (position.epoch !== channel.log.epoch || position.offset > channel.log.head) healing.heal(channel);
+    }
+  };
+
+  const handleRestored = async (): Promise<void> => {
+    const live: ChannelState[] = [];
+    for (const channel of channels.values()) {
+      if (channel.status === 'live') live.push(channel);
+      // A read under way may be from before the interruption ended.
+      else channel.incomplete = true;
+    }
+    const parts: ChannelState[][] = [];
+    for (let start = 0; start < live.length; start += POSITIONS_PER_CALL) {
+      parts.push(live.slice(start, start + POSITIONS_PER_CALL));
+    }
+    await Promise.all(parts.map(compare));
+    await healing.settled();
   };
 
   return {
@@ -169,16 +217,7 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
       closeWhenUnused(subscription.channel);
     },
     handlePublications,
-    handleRestored() {
-      const live = [...channels.values()].filter((channel) => channel.status === 'live');
-      for (let start = 0; start < live.length; start += POSITIONS_PER_CALL) {
-        const part = live.slice(start, start + POSITIONS_PER_CALL);
-        compare(part).catch(() => {
-          // The comparison itself failed: heal them all, which retries until the broker answers.
-          for (const channel of part) healing.heal(channel);
-        });
-      }
-    },
+    handleRestored,
     find: (channel) => channels.get(channel),
     channels: () => channels.values(),
     get channelCount() {
@@ -188,6 +227,8 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
       return subscriptionCount;
     },
     close() {
+      closed = true;
+      for (const timer of timers) clearTimeout(timer);
       healing.close();
     },
   };

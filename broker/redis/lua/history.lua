@@ -1,7 +1,7 @@
--- Reads a page of a channel's log together with its position.
+-- Reads a page of a channel's log together with its position. A channel without numbering gets its epoch as in positions.lua.
 --
 -- KEYS      1 numbering, 2 stream (see publish.lua)
--- ARGV      1 epoch for a channel without numbering, 2 life of a numbering (ms)
+-- ARGV      1 epoch for a channel without numbering, 2 life of a numbering until its first publication (ms)
 --           3 start: "after", "earliest" or "last", 4 its offset or count (else "0")
 --           5 publications in the page, 6 "1" for descending order
 --           7 history size, 8 oldest time still returned (Unix ms), 9 bytes of records after which the page ends

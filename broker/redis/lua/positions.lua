@@ -1,7 +1,8 @@
--- Heads of channels; a channel without numbering gets its epoch here.
+-- Heads of channels; a channel without numbering gets its epoch here, for a short life that no read renews.
+-- The first publication gives it the full one (see publish.lua); a numbering that exists is left as it is.
 --
 -- KEYS      numbering of every channel (see publish.lua)
--- ARGV      1 epoch for channels without numbering, 2 life of a numbering (ms)
+-- ARGV      1 epoch for channels without numbering, 2 life of a numbering until its first publication (ms)
 -- Result    "<offset> <epoch>" per channel
 local results = {}
 for i, state in ipairs(redis.call('MGET', unpack(KEYS))) do

@@ -4,7 +4,7 @@
 --           behind all of those, for every publication that has a message id, in order: its seen key (string "<offset> <epoch>")
 -- ARGV      1 notifying command (PUBLISH or SPUBLISH)
 --           2 epoch for channels without numbering (no spaces)
---           3 life of a numbering, ms
+--           3 life of a numbering after its last publication, ms (also of one a read created, see positions.lua)
 --           4 life of a seen message id, ms
 --           5 number of channels
 --           then per channel four: topic, history size, history time to live (ms), flags: one character per publication,
