@@ -2,7 +2,7 @@
 import { BrokerUnavailableError } from '../broker/broker.ts';
 import { type ErrorCode, type ErrorName, errorCodes } from '../protocol/codes.ts';
 
-/** Delay named to clients while the broker is away, ms; the driver retries at this pace too. */
+/** Delay named to clients while the broker is away, ms. */
 const BROKER_RETRY_AFTER_MS = 1000;
 
 export interface FailureInfo {

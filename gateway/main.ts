@@ -10,9 +10,6 @@ import { developmentBanner } from './development-banner.ts';
 import { createNode } from './node.ts';
 import { createLogger } from './observability/logger.ts';
 
-// The engine reads it when it is loaded into the process and refuses larger heads with 431.
-process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= '16384';
-
 const createBroker = (config: Config): Broker => {
   const { nodeName: node } = config;
   if (config.broker === 'memory') return createMemoryBroker({ backplane: createMemoryBackplane(), node });

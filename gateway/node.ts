@@ -1,21 +1,12 @@
 // One process's life: wires the rooms together, starts, serves, drains, stops.
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import { closeCodes } from '../protocol/codes.ts';
-import type { Health, NodeStats } from '../protocol/http.ts';
+import type { Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
-import { createApiKeys } from './access/api-keys.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createOriginCheck } from './access/origin.ts';
-import type { ApiRoute } from './api/api-route.ts';
-import { createChannelRoutes } from './api/channels.ts';
-import { createClusterView } from './api/cluster-view.ts';
-import { createConsoleRoutes } from './api/console.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
-import { laterApiRoutes, laterClientRoutes } from './api/later.ts';
-import { createOperationRoutes } from './api/operations.ts';
-import { createPublishRoutes } from './api/publish.ts';
-import { serveApi } from './api/serve.ts';
-import { upgradeHelpRoutes } from './api/upgrade-help.ts';
+import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
 import { createHistoryReading } from './channels/reading.ts';
 import type { Clock, IdSource } from './clock.ts';
@@ -25,17 +16,18 @@ import { type Failure, toFailure } from './failure.ts';
 import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createDispatcher } from './fanout/dispatcher.ts';
 import { createHub } from './fanout/hub.ts';
+import { type Listeners, openListeners } from './listeners.ts';
+import { createNodeStatistics } from './node-statistics.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
-import { createRateMeter } from './observability/rates.ts';
+import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import type { SessionServices } from './session/services.ts';
 import { closingPace, visitInSlices } from './session/slices.ts';
-import { createApp, type Listener, listen } from './transports/engine.ts';
-import { serveWebSocket } from './transports/websocket.ts';
+import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
   readonly config: Config;
@@ -71,10 +63,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const connections = new Set<Connection>();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
-  const startedAtMs = clock.monotonicMs();
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
-  let listeners: Listener[] = [];
+  let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
+  let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
     metrics.count('weir_broker_errors_total', { stage: where });
@@ -98,17 +90,28 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const hub = createHub({ broker, dispatcher, metrics, boundsOf, onError });
   const publishing = createPublishing({ broker, namespaceOf, metrics, clock });
   const reading = createHistoryReading(broker, namespaceOf);
-  const brokerState = () => broker.health().state;
+
+  const tellClients = (state: 'ready' | 'degraded'): void => {
+    void visitInSlices(connections, STATUS_PACE, (connection) => {
+      // Overtaken by a later change: that one tells the rest.
+      if (connection.state !== 'connected' || backplane.summary().state !== state) return;
+      connection.send({ type: 'status', broker: state });
+    });
+  };
+  const backplane = createBackplaneState({ broker, hub, metrics, logger, onError, onChanged: tellClients });
+  const brokerState = () => backplane.summary().state;
 
   const health = (): Health => {
     const { nodeName: node } = config;
-    const state = broker.health();
     if (stage === 'draining' || stage === 'stopped') return { status: 'draining', reasons: ['draining'], node };
-    if (state.state === 'degraded') {
-      return { status: 'not_ready', reasons: [`broker ${state.affected}: ${state.reason}`], node };
-    }
+    const summary = backplane.summary();
+    if (summary.state === 'degraded') return { status: 'not_ready', reasons: [summary.reason], node };
     if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
     return { status: 'ready', reasons: [], node };
+  };
+  const nodeState = () => {
+    const { status } = health();
+    return status === 'ready' || status === 'draining' ? status : 'not_ready';
   };
 
   const deadlines = createDeadlines<Connection>({
@@ -138,187 +141,107 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
     onClosed(connection, code) {
       connections.delete(connection);
-      metrics.count('weir_connections_closed_total', { code: String(code) });
+      metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
   };
 
-  const bufferedBytes = (): number => {
-    let sum = 0;
-    for (const connection of connections) sum += connection.bufferedBytes();
-    return sum;
-  };
-  const rateMeter = createRateMeter(clock, () => ({
-    publications: metrics.hot.published,
-    deliveries: metrics.hot.deliveries,
-    connects: metrics.hot.connectionsOpened,
-  }));
-  const ownStats = (): NodeStats => ({
-    node: config.nodeName,
-    connections: connections.size,
-    subscriptions: hub.subscriptionCount,
-    channels: hub.channelCount,
-    rates: rateMeter.rates,
-    broker: brokerState(),
-    state: stage === 'draining' ? 'draining' : health().status === 'ready' ? 'ready' : 'not_ready',
+  const statistics = createNodeStatistics({
+    config,
     version,
-    uptimeMs: Math.round(clock.monotonicMs() - startedAtMs),
-    bufferedBytes: bufferedBytes(),
-    rssBytes: process.memoryUsage.rss(),
-    eventLoopLagMs: loop.lagMs,
+    clock,
+    metrics,
+    loop,
+    hub,
+    dispatcher,
+    connections,
+    brokerState,
+    nodeState,
   });
 
-  metrics.gauge('weir_node_info', () => [
-    { labels: { node: config.nodeName, version, profile: config.profile }, value: 1 },
-  ]);
-  metrics.gauge('weir_node_ready', () => (health().status === 'ready' ? 1 : 0));
-  metrics.gauge('weir_node_draining', () => (stage === 'draining' ? 1 : 0));
-  metrics.gauge('weir_connections', () => connections.size);
-  metrics.gauge('weir_subscriptions', () => hub.subscriptionCount);
-  metrics.gauge('weir_channels', () => hub.channelCount);
-  metrics.gauge('weir_coalesce_delay_seconds', () => dispatcher.currentDelayMs / 1000);
-  metrics.gauge('weir_outbox_bytes', bufferedBytes);
-  metrics.gauge('weir_broker_ready', () => (brokerState() === 'ready' ? 1 : 0));
-  metrics.gauge('weir_event_loop_lag_seconds', () =>
-    Object.entries(loop.takeLag()).map(([quantile, value]) => ({ labels: { quantile }, value })),
-  );
-  metrics.gauge('weir_event_loop_utilization', () => loop.utilisation);
-  metrics.gauge('weir_memory_budget_bytes', () => config.memoryBudgetBytes);
-
-  const broadcastStatus = (): void => {
-    const state = brokerState();
-    void visitInSlices(connections, STATUS_PACE, (connection) => {
-      // Overtaken by a later change: that one tells the rest.
-      if (connection.state === 'connected' && brokerState() === state)
-        connection.send({ type: 'status', broker: state });
-    });
-  };
-  const events: BrokerEvents = {
-    onPublications: (run) => hub.handlePublications(run),
-    onInterrupted(reason) {
-      metrics.count('weir_broker_interruptions_total');
-      logger.warn({ event: 'broker_interrupted', reason }, 'publications may be missed until the broker is back');
-    },
-    onRestored() {
-      logger.info({ event: 'broker_restored' }, 'comparing every channel with the broker');
-      hub.handleRestored();
-    },
-    onHealth(state) {
-      logger.info({ event: 'broker_health', ...state }, `broker is ${state.state}`);
-      broadcastStatus();
-    },
-    onError,
-  };
-
-  const serve = (app: ReturnType<typeof createApp>, routes: readonly ApiRoute[]): void =>
-    serveApi(app, routes, {
-      apiKeys,
+  const webSocket: WebSocketOptions = {
+    maxFrameBytes: config.maxFrameBytes,
+    maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
+    pingIntervalMs: config.pingIntervalMs,
+    onHandshake: createHandshakeCheck({
+      checkOrigin: createOriginCheck(config.allowedOrigins),
+      clientAddress: createClientAddress(config.trustedProxies),
       metrics,
-      toFailure: failureOf,
-      maxBodyBytes: config.maxBodyBytes,
-      requestTimeoutMs: config.requestTimeoutMs,
-      nowMs: () => clock.monotonicMs(),
-      pending: pendingRequests,
-    });
-  const apiKeys = createApiKeys(config.apiKeys);
-
-  const listenAll = async (): Promise<{ port: number; internalPort: number | undefined }> => {
-    const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
-    const serverApi = [
-      ...createPublishRoutes({ publishing, cluster, toFailure: failureOf }),
-      ...createChannelRoutes({ history: broker.history, reading, cluster }),
-      ...laterApiRoutes,
-    ];
-    const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });
-    const clientRoutes = [...upgradeHelpRoutes, ...laterClientRoutes];
-    const consoleRoutes = config.profile === 'development' ? createConsoleRoutes() : [];
-
-    const app = createApp();
-    serveWebSocket(app, '/v1/ws', {
-      maxFrameBytes: config.maxFrameBytes,
-      maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
-      pingIntervalMs: config.pingIntervalMs,
-      onHandshake: createHandshakeCheck({
-        checkOrigin: createOriginCheck(config.allowedOrigins),
-        clientAddress: createClientAddress(config.trustedProxies),
-        metrics,
-        refusal: () => {
-          if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
-          if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
-          return undefined;
-        },
-      }),
-      onOpen(socket, address) {
-        const connection = new Connection(socket, weirDialect, address, host);
-        connections.add(connection);
-        metrics.hot.connectionsOpened++;
-        deadlines.add(connection);
-        return connection;
+      refusal: () => {
+        if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
+        if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
+        return undefined;
       },
-    });
-    if (config.internalPort === undefined) {
-      serve(app, [...serverApi, ...operations(false), ...clientRoutes, ...consoleRoutes]);
-    } else {
-      const health = operations(false).filter(({ path }) => path.startsWith('/health/'));
-      serve(app, [...health, ...clientRoutes, ...consoleRoutes]);
-      const internal = createApp();
-      serve(internal, [...serverApi, ...operations(true)]);
-      listeners.push(await listen(internal, config.host, config.internalPort));
-    }
-    const internalPort = listeners[0]?.port;
-    const listener = await listen(app, config.host, config.port);
-    listeners.push(listener);
-    return { port: listener.port, internalPort };
-  };
-
-  const closeListeners = (): void => {
-    for (const listener of listeners) listener.close();
-    listeners = [];
+    }),
+    onOpen(socket, address) {
+      const connection = new Connection(socket, weirDialect, address, host);
+      connections.add(connection);
+      metrics.hot.connectionsOpened++;
+      deadlines.add(connection);
+      return connection;
+    },
   };
 
   const announce = (): void => {
-    rateMeter.sample();
+    statistics.sample();
     broker.control.announce({ version }).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
+  };
+
+  const drainOnce = async (): Promise<void> => {
+    stage = 'draining';
+    logger.info({ event: 'drain', connections: connections.size }, 'draining');
+    const { code, name } = closeCodes.restart;
+    const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
+    await visitInSlices(connections, pace, (connection) => connection.close(code, name));
+    // What was accepted is answered before the broker goes; its own timeout bounds the wait.
+    await Promise.allSettled(pendingRequests);
+    stage = 'stopped';
+    clearInterval(announcer);
+    listeners?.close();
+    deadlines.close();
+    hub.close();
+    dispatcher.close();
+    loop.close();
+    await broker.close();
+    logger.info({ event: 'stopped' }, 'stopped');
   };
 
   return {
     health,
     async start() {
-      const ports = await listenAll().catch((error: unknown) => {
-        // Half a node would keep the process alive and serve nobody.
-        closeListeners();
-        throw error;
+      listeners = await openListeners({
+        config,
+        broker,
+        hub,
+        publishing,
+        reading,
+        metrics,
+        clock,
+        ownStats: statistics.own,
+        health,
+        toFailure: failureOf,
+        webSocket,
+        pendingRequests,
       });
-      void broker.start(events).then(
+      const { port, internalPort } = listeners;
+      void broker.start(backplane.events).then(
         () => {
           if (stage !== 'starting') return;
           stage = 'serving';
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
-          logger.info({ event: 'ready', ...ports }, 'node is ready');
+          logger.info({ event: 'ready', port, internalPort }, 'node is ready');
         },
-        (error: unknown) => onError(error as Error, { stage: 'start' }),
+        (error: unknown) => {
+          // A drain that overtakes the start ends it.
+          if (stage === 'starting') onError(error as Error, { stage: 'start' });
+        },
       );
-      return ports;
+      return { port, internalPort };
     },
-    async drain() {
-      if (stage === 'draining' || stage === 'stopped') return;
-      stage = 'draining';
-      logger.info({ event: 'drain', connections: connections.size }, 'draining');
-      const { code, name } = closeCodes.restart;
-      const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
-      await visitInSlices(connections, pace, (connection) => connection.close(code, name));
-      // What was accepted is answered before the broker goes; its own timeout bounds the wait.
-      await Promise.allSettled(pendingRequests);
-      stage = 'stopped';
-      clearInterval(announcer);
-      closeListeners();
-      deadlines.close();
-      hub.close();
-      dispatcher.close();
-      loop.close();
-      await broker.close();
-      logger.info({ event: 'stopped' }, 'stopped');
+    drain() {
+      draining ??= drainOnce();
+      return draining;
     },
   };
 };

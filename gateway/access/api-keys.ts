@@ -6,10 +6,9 @@ import { createChannelMatcher } from './channel-pattern.ts';
 export interface ApiKey {
   readonly name: string;
   readonly scopes: readonly ApiKeyScope[];
-  /**
-   * Whether the key has the scope and, when a channel is named, one of its patterns covers it.
-   * Without a channel only the scope is asked: a listing filters what it lists with the channel of each row.
-   */
+  /** Channels that the key is for; a listing asks the nodes for these alone. */
+  readonly patterns: readonly string[];
+  /** Whether the key has the scope and, when a channel is named, one of its patterns covers it. */
   may(scope: ApiKeyScope, channel?: string): boolean;
 }
 
@@ -29,6 +28,7 @@ export const createApiKeys = (entries: readonly ApiKeyEntry[]): ApiKeys => {
     const key: ApiKey = {
       name: entry.name,
       scopes: entry.scopes,
+      patterns: entry.channels,
       may: (scope, channel) => scopes.has(scope) && (channel === undefined || matches(channel)),
     };
     return { digest: Buffer.from(entry.sha256, 'hex'), key };

@@ -8,12 +8,11 @@ import type { HttpAnswer } from '../transports/http.ts';
 
 const JSON_HEADERS = { 'content-type': 'application/json' } as const;
 
+/** An answer whose body is JSON already; 200 unless said otherwise. */
+export const jsonText = (body: string | Buffer, status = 200): HttpAnswer => ({ status, headers: JSON_HEADERS, body });
+
 /** A JSON answer; 200 unless said otherwise. */
-export const json = (body: unknown, status = 200): HttpAnswer => ({
-  status,
-  headers: JSON_HEADERS,
-  body: JSON.stringify(body),
-});
+export const json = (body: unknown, status = 200): HttpAnswer => jsonText(JSON.stringify(body), status);
 
 /** Whole seconds as `Retry-After` wants them, never 0. */
 const retryAfterSeconds = (retryAfterMs: number): string => String(Math.max(1, Math.ceil(retryAfterMs / 1000)));

@@ -3,9 +3,10 @@ import type { History } from '../../broker/history.ts';
 import { parseChannel, parseChannelsQuery, parseHistoryQuery } from '../../protocol/http-requests.ts';
 import type { ApiKey } from '../access/api-keys.ts';
 import type { HistoryReading } from '../channels/reading.ts';
+import { writeHistoryPage } from '../dialects/history-page.ts';
 import { Failure } from '../failure.ts';
-import type { HttpRequest } from '../transports/http.ts';
-import { json } from './answers.ts';
+import type { RequestHead } from '../transports/http.ts';
+import { json, jsonText } from './answers.ts';
 import type { ApiRoute } from './api-route.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { accepted } from './request-body.ts';
@@ -17,7 +18,7 @@ export interface ChannelRouteOptions {
 }
 
 /** The channel of the path, when the key may read it. */
-const readableChannel = (request: HttpRequest, key: ApiKey): string => {
+const readableChannel = (request: RequestHead, key: ApiKey): string => {
   const channel = accepted(parseChannel(request.params[0] ?? ''));
   if (!key.may('read', channel)) {
     throw new Failure('permissionDenied', `the API key ${key.name} may not read ${channel}`);
@@ -31,8 +32,7 @@ export const createChannelRoutes = ({ history, reading, cluster }: ChannelRouteO
     path: '/v1/channels',
     access: 'read',
     async handle({ request, key }) {
-      const { channels, ...page } = await cluster.channels(accepted(parseChannelsQuery(request.query)));
-      return json({ channels: channels.filter(({ channel }) => key.may('read', channel)), ...page });
+      return json(await cluster.channels(accepted(parseChannelsQuery(request.query)), key.patterns));
     },
   },
   {
@@ -41,6 +41,7 @@ export const createChannelRoutes = ({ history, reading, cluster }: ChannelRouteO
     access: 'read',
     async handle({ request, key }) {
       const channel = readableChannel(request, key);
+      reading.requireNumbered(channel);
       const [positions, counts] = await Promise.all([history.positions([channel]), cluster.channel(channel)]);
       return json({ ...positions[0], ...counts });
     },
@@ -53,7 +54,7 @@ export const createChannelRoutes = ({ history, reading, cluster }: ChannelRouteO
       const channel = readableChannel(request, key);
       const { since_epoch: epoch, since_offset: offset, limit, reverse } = accepted(parseHistoryQuery(request.query));
       const since = epoch === undefined || offset === undefined ? undefined : { epoch, offset };
-      return json(await reading.read({ channel, since, limit, reverse }));
+      return jsonText(writeHistoryPage({}, await reading.read({ channel, since, limit, reverse })));
     },
   },
 ];

@@ -4,6 +4,7 @@ import type { ControlBus, Json } from '../../broker/control.ts';
 import type { ChannelsPage, ChannelsQuery, NodeStats, Rates, Stats } from '../../protocol/http.ts';
 import { DEFAULT_CHANNELS_PAGE } from '../../protocol/limits.ts';
 import type { Hub } from '../fanout/hub.ts';
+import { createChannelMatcher } from '../access/channel-pattern.ts';
 import { smallest } from './smallest.ts';
 
 export interface ClusterViewOptions {
@@ -18,7 +19,8 @@ export interface ClusterViewOptions {
 /** `missing` names nodes that did not answer in time: the numbers are then a lower bound. */
 export interface ClusterView {
   channel(channel: string): Promise<{ subscribers: number; nodes: number; missing?: string[] }>;
-  channels(query: ChannelsQuery): Promise<ChannelsPage>;
+  /** Only channels that one of the patterns covers; names and cursor of others do not leave the nodes. */
+  channels(query: ChannelsQuery, patterns: readonly string[]): Promise<ChannelsPage>;
   stats(): Promise<Stats>;
   /** How many nodes and subscribers a publication was handed to; waits until each node sent it or the time is up. */
   reached(channel: string, position: ChannelPosition): Promise<{ nodes: number; subscribers: number }>;
@@ -40,31 +42,39 @@ interface ChannelsQuestion {
   readonly prefix: string;
   readonly after: string;
   readonly limit: number;
+  readonly patterns: readonly string[];
 }
 type ChannelCount = readonly [channel: string, subscribers: number];
 
 export const createClusterView = ({ control, hub, ownStats, timeoutMs }: ClusterViewOptions): ClusterView => {
-  const hasSent = (channel: string, position: ChannelPosition): boolean => {
-    const state = hub.find(channel);
-    if (state === undefined || state.log.epoch !== position.epoch) return state === undefined;
-    return state.log.head >= position.offset && state.flushedSeq === state.log.nextSeq && state.frame === null;
-  };
+  /**
+   * Subscribers of the channel once everything up to `position` was handed to them; 0 when the time is up. `sentSeq` only
+   * grows, so a busy channel cannot hide the moment.
+   */
   const whenSent = (channel: string, position: ChannelPosition): Promise<number> =>
     new Promise((resolve) => {
       const deadlineMs = performance.now() + timeoutMs / 2;
+      let neededSeq: number | undefined;
       const look = (): void => {
-        if (hasSent(channel, position)) resolve(hub.find(channel)?.subscriptions.length ?? 0);
+        const state = hub.find(channel);
+        if (state === undefined) {
+          resolve(0);
+          return;
+        }
+        if (state.log.epoch === position.epoch && state.log.head >= position.offset) neededSeq ??= state.log.nextSeq;
+        if (neededSeq !== undefined && state.sentSeq >= neededSeq) resolve(state.subscriptions.length);
         else if (performance.now() > deadlineMs) resolve(0);
         else setTimeout(look, REACH_POLL_MS);
       };
       look();
     });
 
-  const ownChannels = ({ prefix, after, limit }: ChannelsQuestion): ChannelCount[] => {
+  const ownChannels = ({ prefix, after, limit, patterns }: ChannelsQuestion): ChannelCount[] => {
+    const isAsked = createChannelMatcher(patterns);
     const names = smallest(
       (function* () {
         for (const { name, subscriptions } of hub.channels()) {
-          if (subscriptions.length > 0 && name > after && name.startsWith(prefix)) yield name;
+          if (subscriptions.length > 0 && name > after && name.startsWith(prefix) && isAsked(name)) yield name;
         }
       })(),
       limit,
@@ -98,9 +108,9 @@ export const createClusterView = ({ control, hub, ownStats, timeoutMs }: Cluster
       const { nodes, subscribers } = await countNodes('reached', { channel, epoch, offset });
       return { nodes, subscribers };
     },
-    async channels({ prefix = '', cursor = '', limit = DEFAULT_CHANNELS_PAGE }) {
+    async channels({ prefix = '', cursor = '', limit = DEFAULT_CHANNELS_PAGE }, patterns) {
       // One more than the page tells whether another page exists.
-      const question = { prefix, after: cursor, limit: limit + 1 };
+      const question = { prefix, after: cursor, limit: limit + 1, patterns: [...patterns] };
       const { answers, missing } = await control.request('channels', question, timeoutMs);
       const totals = new Map<string, number>();
       for (const { answer } of answers) {

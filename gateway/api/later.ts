@@ -10,12 +10,14 @@ const managed = (method: 'get' | 'post', path: string): ApiRoute => ({
   method,
   path,
   access: 'manage',
+  body: 'ignored',
   handle: notAvailable,
 });
 const open = (method: 'get' | 'post', path: string): ApiRoute => ({
   method,
   path,
   access: 'public',
+  body: 'ignored',
   handle: notAvailable,
 });
 

@@ -2,14 +2,15 @@
 import type { PublishResult } from '../../broker/broker.ts';
 import type { ItemError, PublishAnswer, PublishBody, PublishResults } from '../../protocol/http.ts';
 import { type BatchItem, parseBatch, parsePublish } from '../../protocol/http-requests.ts';
+import { MAX_BATCH_COMMANDS } from '../../protocol/limits.ts';
 import { describeProblems } from '../../protocol/validate.ts';
 import type { ApiKey } from '../access/api-keys.ts';
-import type { Publishing } from '../channels/publishing.ts';
+import type { Publishing, WrittenContent } from '../channels/publishing.ts';
 import { Failure } from '../failure.ts';
 import { json } from './answers.ts';
 import type { ApiRoute } from './api-route.ts';
 import type { ClusterView } from './cluster-view.ts';
-import { accepted, parseJson } from './request-body.ts';
+import { accepted, parseJson, RequestRefused } from './request-body.ts';
 
 export interface PublishRouteOptions {
   readonly publishing: Publishing;
@@ -17,6 +18,42 @@ export interface PublishRouteOptions {
   /** Any thrown value as what the caller may know of it. */
   readonly toFailure: (thrown: unknown) => Failure;
 }
+
+/** What one request may hand to the broker by naming many channels for one body, bytes: it is sent once per channel. */
+const MAX_COPIED_BYTES = 16 * 1024 * 1024;
+
+/** Keeps account of the copies that one request asks for. */
+interface CopyBudget {
+  /** Throws `Failure` limitExceeded when the bound would be passed. */
+  take(channels: number, bodyBytes: number): void;
+}
+
+const createCopyBudget = (): CopyBudget => {
+  let leftBytes = MAX_COPIED_BYTES;
+  return {
+    take(channels, bodyBytes) {
+      // Without copies the bound of the request's body is the bound.
+      const bytes = channels > 1 ? channels * bodyBytes : 0;
+      if (bytes > leftBytes) {
+        const message = `channels: expected at most ${MAX_COPIED_BYTES} bytes over all channels of a request, got ${channels} times ${bodyBytes}`;
+        throw new Failure('limitExceeded', message);
+      }
+      leftBytes -= bytes;
+    },
+  };
+};
+
+const publicationsOf = (item: BatchItem): number =>
+  item.kind === 'publish' ? (item.publish.channels?.length ?? 1) : 1;
+
+/** A batch may not multiply its bound by naming many channels per command. */
+const requireBoundedBatch = (items: readonly BatchItem[]): void => {
+  const publications = items.reduce((sum, item) => sum + publicationsOf(item), 0);
+  if (publications <= MAX_BATCH_COMMANDS) return;
+  const expected = `at most ${MAX_BATCH_COMMANDS} publications, one per command and channel`;
+  const problems = [{ path: 'commands', expected, got: String(publications) }];
+  throw new RequestRefused({ kind: 'invalid', error: 'limitExceeded', problems });
+};
 
 const itemError = (channel: string | undefined, failure: Failure): ItemError => {
   const { code, name, temporary } = failure.code;
@@ -26,13 +63,23 @@ const itemError = (channel: string | undefined, failure: Failure): ItemError => 
 };
 
 export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishRouteOptions): ApiRoute[] => {
-  const publishTo = async (key: ApiKey, channel: string, body: PublishBody): Promise<PublishAnswer> => {
+  /** Throws `Failure` badRequest or limitExceeded: then nothing of the body was published. */
+  const write = ({ channels, data, key }: PublishBody, copies: CopyBudget): WrittenContent => {
+    const content = publishing.write({ data, key });
+    copies.take(channels?.length ?? 1, content.body.length);
+    return content;
+  };
+
+  const publishTo = async (
+    key: ApiKey,
+    channel: string,
+    content: WrittenContent,
+    { messageId, ack }: PublishBody,
+  ): Promise<PublishAnswer> => {
     if (!key.may('publish', channel)) {
       throw new Failure('permissionDenied', `the API key ${key.name} may not publish to ${channel}`);
     }
-    const { data, key: conflationKey, messageId, ack } = body;
-    const order = { channel, data, key: conflationKey, messageId, source: 'http' } as const;
-    const result: PublishResult = await publishing.publish(order);
+    const result: PublishResult = await publishing.publish({ channel, content, messageId, source: 'http' });
     const answer = { channel, epoch: result.epoch, offset: result.offset, duplicate: result.duplicate };
     return ack === 'fanout' ? { ...answer, ...(await cluster.reached(channel, result)) } : answer;
   };
@@ -41,23 +88,37 @@ export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishR
   const publishToAll = async (
     key: ApiKey,
     channels: readonly string[],
+    content: WrittenContent,
     body: PublishBody,
   ): Promise<PublishResults> => ({
     results: await Promise.all(
       channels.map((channel) =>
-        publishTo(key, channel, body).catch((thrown: unknown) => itemError(channel, toFailure(thrown))),
+        publishTo(key, channel, content, body).catch((thrown: unknown) => itemError(channel, toFailure(thrown))),
       ),
     ),
   });
 
-  const runItem = (key: ApiKey, item: BatchItem): Promise<PublishAnswer | PublishResults | ItemError> => {
+  // `async`, so that what `write` throws is a rejection; it runs up to the broker before it first waits.
+  const publish = async (
+    key: ApiKey,
+    body: PublishBody,
+    copies: CopyBudget,
+  ): Promise<PublishAnswer | PublishResults> => {
+    const content = write(body, copies);
+    if (body.channels !== undefined) return publishToAll(key, body.channels, content, body);
+    return publishTo(key, body.channel, content, body);
+  };
+
+  const runItem = (
+    key: ApiKey,
+    item: BatchItem,
+    copies: CopyBudget,
+  ): Promise<PublishAnswer | PublishResults | ItemError> => {
     if (item.kind === 'invalid') {
       return Promise.resolve(itemError(undefined, new Failure(item.error, describeProblems(item.problems))));
     }
-    const { publish } = item;
-    if (publish.channels !== undefined) return publishToAll(key, publish.channels, publish);
-    const { channel } = publish;
-    return publishTo(key, channel, publish).catch((thrown: unknown) => itemError(channel, toFailure(thrown)));
+    const { publish: body } = item;
+    return publish(key, body, copies).catch((thrown: unknown) => itemError(body.channel, toFailure(thrown)));
   };
 
   return [
@@ -67,8 +128,7 @@ export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishR
       access: 'publish',
       async handle({ request, key }) {
         const body = accepted(parsePublish(parseJson(request.body)));
-        if (body.channels !== undefined) return json(await publishToAll(key, body.channels, body));
-        return json(await publishTo(key, body.channel, body));
+        return json(await publish(key, body, createCopyBudget()));
       },
     },
     {
@@ -77,8 +137,10 @@ export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishR
       access: 'publish',
       async handle({ request, key }) {
         const items = accepted(parseBatch(parseJson(request.body)));
+        requireBoundedBatch(items);
+        const copies = createCopyBudget();
         // All are handed over in the order of the request before any is awaited: order per channel is kept.
-        return json({ results: await Promise.all(items.map((item) => runItem(key, item))) });
+        return json({ results: await Promise.all(items.map((item) => runItem(key, item, copies))) });
       },
     },
   ];

@@ -3,7 +3,7 @@ import type { ApiKeys } from '../access/api-keys.ts';
 import type { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { TemplatedApp } from '../transports/engine.ts';
-import { type HttpAnswer, type HttpProblem, type HttpRequest, route } from '../transports/http.ts';
+import { type HeadDecision, type HttpAnswer, type HttpProblem, type RequestHead, route } from '../transports/http.ts';
 import { fromFailure, fromRefusal, problem } from './answers.ts';
 import type { ApiRoute } from './api-route.ts';
 import { MalformedBody, RequestRefused } from './request-body.ts';
@@ -44,54 +44,76 @@ const unauthorized = (presented: boolean): HttpAnswer => {
   return problem('unauthorized', detail, {}, { 'www-authenticate': 'Bearer' });
 };
 
+const EMPTY = Buffer.alloc(0);
+/** The `route` label of requests for paths that are not served: their names are the clients' and without bound. */
+const UNMATCHED = 'unmatched';
+
 export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options: ServeOptions): void => {
   const { apiKeys, metrics, toFailure, maxBodyBytes, requestTimeoutMs, nowMs, pending } = options;
 
-  const perform = (entry: ApiRoute, request: HttpRequest): HttpAnswer | Promise<HttpAnswer> => {
-    if (entry.access === 'public') return entry.handle(request);
-    const key = apiKeys.authenticate(request.credential);
-    if (key === undefined) return unauthorized(request.credential !== undefined);
+  const fail = (thrown: unknown): HttpAnswer => answerTo(toFailure(thrown));
+
+  /** What a handler answers; never throws or rejects. */
+  const answerOf = (handle: () => HttpAnswer | Promise<HttpAnswer>): HttpAnswer | Promise<HttpAnswer> => {
+    try {
+      const result = handle();
+      if (!(result instanceof Promise)) return result;
+      const answer = result.catch(fail);
+      pending.add(answer);
+      void answer.finally(() => pending.delete(answer));
+      return answer;
+    } catch (thrown) {
+      return fail(thrown);
+    }
+  };
+
+  /** The route's work once the body is there, when the caller may ask for it; else the refusal. */
+  const admit = (
+    entry: ApiRoute,
+    head: RequestHead,
+  ): HttpAnswer | ((body: Buffer) => HttpAnswer | Promise<HttpAnswer>) => {
+    if (entry.access === 'public') return (body) => entry.handle({ ...head, body });
+    const key = apiKeys.authenticate(head.credential);
+    if (key === undefined) return unauthorized(head.credential !== undefined);
     if (!key.may(entry.access)) {
       return problem('permissionDenied', `the API key ${key.name} has no scope ${entry.access}`);
     }
-    return entry.handle({ request, key });
+    return (body) => entry.handle({ request: { ...head, body }, key });
   };
 
-  const fail = (thrown: unknown): HttpAnswer => answerTo(toFailure(thrown));
-
-  const serve =
+  const decideFor =
     (entry: ApiRoute) =>
-    (request: HttpRequest): HttpAnswer | Promise<HttpAnswer> => {
-      const startedMs = nowMs();
-      const observed = (answer: HttpAnswer): HttpAnswer => {
-        metrics.count('weir_http_requests_total', { route: entry.path, status: String(answer.status) });
-        metrics.observe('weir_http_request_duration_seconds', (nowMs() - startedMs) / 1000, { route: entry.path });
-        return answer;
-      };
-      try {
-        const result = perform(entry, request);
-        if (!(result instanceof Promise)) return observed(result);
-        const answer = result.catch(fail).then(observed);
-        pending.add(answer);
-        void answer.finally(() => pending.delete(answer));
-        return answer;
-      } catch (thrown) {
-        return observed(fail(thrown));
+    (head: RequestHead): HeadDecision => {
+      const admitted = admit(entry, head);
+      if (typeof admitted !== 'function') return { kind: 'answer', answer: admitted };
+      if (entry.method === 'get' || entry.body === 'ignored') {
+        return { kind: 'answer', answer: answerOf(() => admitted(EMPTY)) };
       }
+      return { kind: 'body', handle: (body) => answerOf(() => admitted(body)) };
     };
 
-  const limits = { maxBodyBytes, requestTimeoutMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const common = { maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const observedAs = (label: string) => ({
+    ...common,
+    onAnswer: ({ status }: HttpAnswer, durationMs: number): void => {
+      metrics.count('weir_http_requests_total', { route: label, status: String(status) });
+      metrics.observe('weir_http_request_duration_seconds', durationMs / 1000, { route: label });
+    },
+  });
   const methodsOf = new Map<string, string[]>();
   for (const entry of routes) {
-    methodsOf.set(entry.path, [...(methodsOf.get(entry.path) ?? []), entry.method.toUpperCase()]);
-    route(app, entry.method, entry.path, { ...limits, handle: serve(entry) });
+    const { method, path } = entry;
+    methodsOf.set(path, [...(methodsOf.get(path) ?? []), ...(method === 'get' ? ['GET', 'HEAD'] : ['POST'])]);
+    route(app, method, path, { ...observedAs(path), decide: decideFor(entry) });
   }
   for (const [path, methods] of methodsOf) {
     const allow = methods.join(', ');
-    const handle = (): HttpAnswer => problem('badRequest', `method: expected ${allow}`, { status: 405 }, { allow });
-    route(app, 'any', path, { ...limits, handle });
+    const answer = problem('badRequest', `method: expected ${allow}`, { status: 405 }, { allow });
+    route(app, 'any', path, { ...observedAs(path), decide: () => ({ kind: 'answer', answer }) });
   }
-  const handleUnknown = ({ path }: HttpRequest): HttpAnswer =>
-    problem('unknownCommand', `nothing is served at ${path.slice(0, 100)}`);
-  route(app, 'any', '/*', { ...limits, handle: handleUnknown });
+  const decideUnknown = ({ path }: RequestHead): HeadDecision => ({
+    kind: 'answer',
+    answer: problem('unknownCommand', `nothing is served at ${path.slice(0, 100)}`),
+  });
+  route(app, 'any', '/*', { ...observedAs(UNMATCHED), decide: decideUnknown });
 };

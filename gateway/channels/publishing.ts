@@ -1,26 +1,41 @@
-// One way into the log for every publisher: checks the size, writes the body once, hands it to the broker.
-import type { Broker, PublishResult } from '../../broker/broker.ts';
+// One way into the log for every publisher: writes the body once, checks its size, hands it to the broker.
+import { type Broker, BrokerUnavailableError, type PublishResult } from '../../broker/broker.ts';
 import { errorCodes } from '../../protocol/codes.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
+import { payloadText } from './payload.ts';
 
-export interface PublishOrder {
-  readonly channel: string;
+export interface Content {
   /** Any JSON value. */
   readonly data: unknown;
   readonly key?: string | undefined;
-  readonly messageId?: string | undefined;
   /** Stamped by the server; absent for publications by API key. */
   readonly publisher?: { readonly user?: string | undefined; readonly connection: string };
+}
+
+/** Content as the log keeps it; one body serves any number of channels. */
+export interface WrittenContent {
+  readonly body: Buffer;
+  readonly timeMs: number;
+  readonly key: string | undefined;
+}
+
+export interface PublishOrder {
+  readonly channel: string;
+  readonly content: WrittenContent;
+  readonly messageId?: string | undefined;
   readonly source: 'http' | 'client';
 }
 
 export interface Publishing {
+  /** Throws `Failure` badRequest when the data cannot be carried unchanged. */
+  write(content: Content): WrittenContent;
   /**
    * Resolves with the position once the publication is in the log. Calls for one channel keep their order.
-   * Rejects with `Failure`: limitExceeded, notAvailable, brokerUnavailable (outcome unknown: retry with the same messageId).
+   * Rejects with `Failure` (limitExceeded, notAvailable), or with `BrokerUnavailableError` when the outcome is unknown:
+   * a retry with the same messageId is safe.
    */
   publish(order: PublishOrder): Promise<PublishResult>;
 }
@@ -32,51 +47,58 @@ export interface PublishingOptions {
   readonly clock: Clock;
 }
 
-/** The parser goes deeper than the writer: what only the first can do is the sender's error. */
-const dataText = (data: unknown): string => {
-  try {
-    return JSON.stringify(data);
-  } catch (error) {
-    if (error instanceof RangeError) throw new Failure('badRequest', 'data: expected less deeply nested JSON');
-    throw error;
-  }
-};
-
 /** `{"data":…,"key":…,"publisher":…,"time":…}`: the form that dialects splice into messages without parsing. */
-const bodyOf = (order: PublishOrder, timeMs: number): Buffer => {
-  let text = `{"data":${dataText(order.data)},`;
-  if (order.key !== undefined) text += `"key":${JSON.stringify(order.key)},`;
-  if (order.publisher !== undefined) text += `"publisher":${JSON.stringify(order.publisher)},`;
+const bodyOf = ({ data, key, publisher }: Content, timeMs: number): Buffer => {
+  let text = `{"data":${payloadText(data)},`;
+  if (key !== undefined) text += `"key":${JSON.stringify(key)},`;
+  if (publisher !== undefined) text += `"publisher":${JSON.stringify(publisher)},`;
   return Buffer.from(`${text}"time":${timeMs}}`);
 };
 
+/** The name under which a failed publish is counted. */
+const failureName = (thrown: unknown): string => {
+  if (thrown instanceof Failure) return thrown.code.name;
+  return (thrown instanceof BrokerUnavailableError ? errorCodes.brokerUnavailable : errorCodes.internal).name;
+};
+
 export const createPublishing = ({ broker, namespaceOf, metrics, clock }: PublishingOptions): Publishing => {
-  const publish = async (order: PublishOrder): Promise<PublishResult> => {
-    const namespace = namespaceOf(order.channel);
+  const countFailure = (thrown: unknown): void => {
+    metrics.count('weir_publish_errors_total', { name: failureName(thrown) });
+  };
+
+  const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<PublishResult> => {
+    const namespace = namespaceOf(channel);
     if (namespace.class === 'ephemeral')
       throw new Failure('notAvailable', 'ephemeral channels are not available on this node');
-    const timeMs = clock.nowMs();
-    const body = bodyOf(order, timeMs);
+    const { body, timeMs, key } = content;
     if (namespace.maxMessageBytes !== undefined && body.length > namespace.maxMessageBytes) {
       const message = `data: expected a message of at most ${namespace.maxMessageBytes} bytes, got ${body.length}`;
       throw new Failure('limitExceeded', message);
     }
     const startedMs = clock.monotonicMs();
-    const { channel, key, messageId } = order;
     const result = await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
     metrics.observe('weir_publish_duration_seconds', (clock.monotonicMs() - startedMs) / 1000);
     if (result.duplicate) metrics.count('weir_publications_duplicate_total');
     else {
       metrics.hot.published++;
-      metrics.count('weir_publications_total', { source: order.source });
+      metrics.count('weir_publications_total', { source });
     }
     return result;
   };
+
   return {
+    write(content) {
+      try {
+        const timeMs = clock.nowMs();
+        return { body: bodyOf(content, timeMs), timeMs, key: content.key };
+      } catch (thrown) {
+        countFailure(thrown);
+        throw thrown;
+      }
+    },
     publish: (order) =>
       publish(order).catch((thrown: unknown) => {
-        const name = thrown instanceof Failure ? thrown.code.name : errorCodes.brokerUnavailable.name;
-        metrics.count('weir_publish_errors_total', { name });
+        countFailure(thrown);
         throw thrown;
       }),
   };

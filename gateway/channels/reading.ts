@@ -1,10 +1,10 @@
 // Reads a channel's history for clients and for the server API, and says when a position cannot be continued from.
 import type { Broker } from '../../broker/broker.ts';
-import type { HistoryStart } from '../../broker/history.ts';
+import type { HistoryPage, HistoryQuery, HistoryStart } from '../../broker/history.ts';
 import type { Publication } from '../../broker/publication.ts';
 import { DEFAULT_HISTORY_LIMIT } from '../../protocol/limits.ts';
 import type { Since } from '../../protocol/position.ts';
-import type { HistoryMessage } from '../../protocol/replies.ts';
+import type { StoredHistory } from '../dialects/history-page.ts';
 import { Failure } from '../failure.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
 
@@ -16,17 +16,11 @@ export interface ReadOrder {
   readonly reverse?: boolean | undefined;
 }
 
-export interface HistoryAnswer {
-  readonly channel: string;
-  readonly epoch: string;
-  /** Head of the channel at the moment of the read. */
-  readonly offset: number;
-  readonly messages: HistoryMessage[];
-  readonly more: boolean;
-}
-
 /** Bytes of publications in one answer; a page that would be larger ends earlier, with `more`. */
 const MAX_PAGE_BYTES = 512 * 1024;
+
+const bytesOf = (publications: readonly Publication[]): number =>
+  publications.reduce((sum, { body }) => sum + body.length, 0);
 
 /** As many publications as fit, at least one. */
 const fitting = (publications: readonly Publication[]): readonly Publication[] => {
@@ -37,7 +31,9 @@ const fitting = (publications: readonly Publication[]): readonly Publication[] =
 
 export interface HistoryReading {
   /** Rejects with `Failure` (unrecoverablePosition, notAvailable) or `BrokerUnavailableError`. */
-  read(order: ReadOrder): Promise<HistoryAnswer>;
+  read(order: ReadOrder): Promise<StoredHistory>;
+  /** Throws `Failure` notAvailable for channels without numbering, which this node does not serve yet. */
+  requireNumbered(channel: string): void;
 }
 
 const startOf = (since: Since | undefined): HistoryStart => {
@@ -45,27 +41,59 @@ const startOf = (since: Since | undefined): HistoryStart => {
   return 'last' in since ? { kind: 'last', count: since.last } : { kind: 'after', offset: since.offset };
 };
 
-const messageOf = ({ offset, body }: Publication): HistoryMessage => ({
-  offset,
-  ...(JSON.parse(body.toString()) as Omit<HistoryMessage, 'offset'>),
-});
+/** How many more publications may come: those asked for that also fit, judged by the size of those at hand. */
+const roomFor = ({ start, limit }: HistoryQuery, { publications, more }: HistoryPage): number => {
+  if (!more || publications.length === 0) return 0;
+  const bytes = bytesOf(publications);
+  const fitting = Math.floor(((MAX_PAGE_BYTES - bytes) * publications.length) / bytes);
+  const wanted = start.kind === 'last' ? Math.min(limit, start.count) : limit;
+  return Math.min(wanted - publications.length, fitting);
+};
 
 export const createHistoryReading = (
   broker: Broker,
   namespaceOf: (channel: string) => NamespaceConfig,
-): HistoryReading => ({
-  async read({ channel, since, limit = DEFAULT_HISTORY_LIMIT, reverse = false }) {
-    const namespace = namespaceOf(channel);
-    if (namespace.class === 'ephemeral') throw new Failure('notAvailable', 'an ephemeral channel keeps no history');
-    const bounds = namespace.history;
-    const page = await broker.history.read({ channel, start: startOf(since), limit, reverse, bounds });
-    const { epoch, offset } = page.position;
-    if (typeof since === 'object' && 'epoch' in since) {
-      if (since.epoch !== epoch) throw new Failure('unrecoverablePosition', `since: the channel is in epoch ${epoch}`);
-      if (since.offset > offset) throw new Failure('unrecoverablePosition', `since: the channel's head is ${offset}`);
-    }
-    const publications = fitting(page.publications);
-    const more = page.more || publications.length < page.publications.length;
-    return { channel, epoch, offset, messages: publications.map(messageOf), more };
-  },
-});
+): HistoryReading => {
+  /** Asks for a usual page first: only its size tells how many publications of a long one can be answered at all. */
+  const readPage = async (query: HistoryQuery): Promise<HistoryPage> => {
+    const { start, reverse } = query;
+    const first = await broker.history.read({ ...query, limit: Math.min(query.limit, DEFAULT_HISTORY_LIMIT) });
+    const limit = roomFor(query, first);
+    if (limit <= 0) return first;
+    const { position } = first;
+    const last = first.publications.at(-1)!.offset;
+    const rest = await broker.history.read({ ...query, start: { kind: 'after', offset: last }, limit });
+    const joins = rest.position.epoch === position.epoch && rest.publications[0]?.offset === last + (reverse ? -1 : 1);
+    if (!joins) return first;
+    // What was published between the two reads belongs to a later page.
+    const publications = [
+      ...first.publications,
+      ...rest.publications.filter(({ offset }) => offset <= position.offset),
+    ];
+    if (!reverse) return { position, publications, more: publications.at(-1)!.offset < position.offset };
+    return { position, publications, more: rest.more && (start.kind !== 'last' || publications.length < start.count) };
+  };
+
+  const requireNumbered = (channel: string): void => {
+    if (namespaceOf(channel).class === 'ephemeral')
+      throw new Failure('notAvailable', 'ephemeral channels are not available on this node');
+  };
+
+  return {
+    requireNumbered,
+    async read({ channel, since, limit = DEFAULT_HISTORY_LIMIT, reverse = false }) {
+      requireNumbered(channel);
+      const bounds = namespaceOf(channel).history;
+      const page = await readPage({ channel, start: startOf(since), limit, reverse, bounds });
+      const { epoch, offset } = page.position;
+      if (typeof since === 'object' && 'epoch' in since) {
+        if (since.epoch !== epoch)
+          throw new Failure('unrecoverablePosition', `since: the channel is in epoch ${epoch}`);
+        if (since.offset > offset) throw new Failure('unrecoverablePosition', `since: the channel's head is ${offset}`);
+      }
+      const publications = fitting(page.publications);
+      const more = page.more || publications.length < page.publications.length;
+      return { channel, epoch, offset, publications, more };
+    },
+  };
+};

@@ -16,6 +16,7 @@ import {
   type ValuesOf,
 } from './key-spec.ts';
 import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
+import { PING_INTERVAL_MS } from '../transports/ping-interval.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 
 const KiB = 1024;
@@ -123,7 +124,8 @@ export const configKeys = {
       text: "half of the container's or machine's memory",
       compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.max(MiB, Math.floor(memoryLimitBytes / 2))),
     },
-    description: 'Bound for the sum of outboxes, channel logs and inbound buffers of the node.',
+    description:
+      'Budget for the sum of outboxes, channel logs and inbound buffers of the node. Reported as `weir_memory_budget_bytes`, not enforced yet: what bounds memory today are the limits per connection, request and channel.',
   }),
   maxConnections: integer(1, 10_000_000, {
     default: value(50_000),
@@ -149,9 +151,10 @@ export const configKeys = {
     default: value(100_000),
     description: 'Upper bound for the history size of a namespace, publications.',
   }),
-  pingIntervalMs: duration(100, HOUR_MS, {
+  pingIntervalMs: duration(PING_INTERVAL_MS.min, PING_INTERVAL_MS.max, {
     default: value(25_000),
-    description: 'Time between two pings to a silent connection.',
+    description:
+      'Time between two pings to a silent connection, in whole seconds. One that does not answer is cut without a close frame 4 s (from 8 s on 8 s, from 16 s on 16 s) after the ping.',
   }),
   connectDeadlineMs: duration(100, 10 * MINUTE_MS, {
     default: value(CONNECT_DEADLINE_MS),

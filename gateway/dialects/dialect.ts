@@ -7,7 +7,8 @@ import type { Publication } from '../../broker/publication.ts';
 import type { ErrorName } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { GapReason, Push } from '../../protocol/pushes.ts';
-import type { Reply } from '../../protocol/replies.ts';
+import type { Reply, ReplyOf } from '../../protocol/replies.ts';
+import type { StoredHistory } from './history-page.ts';
 
 /** Offsets that a subscription will never get, and why. Null when unknown, as after a change of epoch. */
 export interface GapReceipt {
@@ -29,12 +30,22 @@ export type Decoded =
   | { readonly kind: 'command'; readonly command: Command }
   | { readonly kind: 'error'; readonly id?: number | undefined; readonly error: ErrorName; readonly message: string };
 
+/** A `history` reply whose messages are still as the log holds them. */
+export interface HistoryReply {
+  readonly type: 'history';
+  readonly id?: ReplyOf<'history'>['id'];
+  readonly page: StoredHistory;
+}
+
+/** What a connection is sent beside the batches of its channels. */
+export type Outgoing = Exclude<Reply, { type: 'history' }> | HistoryReply | Push;
+
 export interface Dialect {
   readonly name: string;
   /** Commands of one text frame, in order. */
   decode(frame: string): readonly Decoded[];
-  /** One reply or push as a frame of its own. */
-  encode(message: Reply | Push): string;
+  /** One reply or push as a frame of its own; a `Buffer` holds UTF-8. */
+  encode(message: Outgoing): string | Buffer;
   /** Consecutive entries of one channel as frames of bounded size, in order. Never empty for a non-empty batch. */
   encodeBatch(channel: string, entries: readonly LogEntry[]): readonly Buffer[];
 }

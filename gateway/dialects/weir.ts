@@ -3,6 +3,7 @@ import type { Publication } from '../../broker/publication.ts';
 import { parseCommand } from '../../protocol/command-validators.ts';
 import { MAX_COMMANDS_PER_FRAME } from '../../protocol/limits.ts';
 import { type Decoded, type Dialect, isGap, type LogEntry } from './dialect.ts';
+import { writeHistoryPage } from './history-page.ts';
 
 /** The WebSocket sub-protocol of this dialect. */
 export const WEIR_SUBPROTOCOL = 'weir.v1.json';
@@ -79,6 +80,9 @@ const encodeBatch = (channel: string, entries: readonly LogEntry[]): readonly Bu
 export const weirDialect: Dialect = {
   name: WEIR_SUBPROTOCOL,
   decode,
-  encode: (message) => JSON.stringify(message),
+  encode: (message) =>
+    message.type === 'history'
+      ? writeHistoryPage({ type: message.type, id: message.id }, message.page)
+      : JSON.stringify(message),
   encodeBatch,
 };

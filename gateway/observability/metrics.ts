@@ -31,7 +31,14 @@ const histogram = (buckets: readonly number[], help: string, ...labels: string[]
 
 const errorNames = Object.values(errorCodes).map(({ name }) => name);
 /** 1000, 1005 and 1006 are the client's or the network's doing. */
-const closeNumbers = ['1000', '1005', '1006', ...Object.values(closeCodes).map(({ code }) => String(code))];
+const closeNumbers = [
+  '1000',
+  '1005',
+  '1006',
+  '4xxx',
+  'other',
+  ...Object.values(closeCodes).map(({ code }) => String(code)),
+];
 
 /** Latency from half a millisecond to ten seconds. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1, 2.5, 10] as const;
@@ -63,7 +70,10 @@ export const metricDeclarations = {
   ]),
   weir_publications_duplicate_total: counter('Publishes answered from a known messageId.'),
   weir_publish_errors_total: counterOf('Publishes that failed, by error name.', 'name', errorNames),
-  weir_publish_duration_seconds: histogram(SECONDS, 'Broker round trip of a publish, one observation per publish.'),
+  weir_publish_duration_seconds: histogram(
+    SECONDS,
+    'Broker round trip of a publish that was acknowledged; failed ones are not observed.',
+  ),
 
   weir_publications_received_total: counter('Publications received from the backplane for channels of this node.'),
   weir_deliveries_total: counter('Messages handed to sockets.'),
@@ -103,3 +113,12 @@ export const metricDeclarations = {
 } as const satisfies Record<string, MetricDeclaration>;
 
 export type MetricName = keyof typeof metricDeclarations;
+
+const knownCloseNumbers = new Set(closeNumbers);
+
+/** The label of a close code: clients may send any of thousands, and each label is a time series for ever. */
+export const closeCodeLabel = (code: number): string => {
+  const text = String(code);
+  if (knownCloseNumbers.has(text)) return text;
+  return code >= 4000 && code <= 4999 ? '4xxx' : 'other';
+};

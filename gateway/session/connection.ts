@@ -5,11 +5,9 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
-import type { Push } from '../../protocol/pushes.ts';
-import type { Reply } from '../../protocol/replies.ts';
 import type { Who } from '../access/rights.ts';
 import type { IdSource } from '../clock.ts';
-import type { Decoded, Dialect } from '../dialects/dialect.ts';
+import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Subscriber, Subscription } from '../fanout/channel-state.ts';
 import type { Attached } from '../fanout/hub.ts';
@@ -48,6 +46,12 @@ export class Connection implements Subscriber, SocketListener {
   readonly subscriptions = new Map<string, SubscriptionEntry>();
   readonly who: Who = ANONYMOUS;
   state: ConnectionState = 'open';
+  /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
+  abandonedOpenings = 0;
+  /** What the commands that are being worked on stand for, bytes. */
+  pendingBytes = 0;
+  /** What the command being run came in, bytes: its share of the frame. */
+  commandBytes = 0;
   pendingHead: Subscription | null = null;
   private socket: Socket | null;
   private readonly host: ConnectionHost;
@@ -71,7 +75,9 @@ export class Connection implements Subscriber, SocketListener {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
     hot.bytesReceived += bytes;
-    for (const decoded of this.dialect.decode(frame)) {
+    const commands = this.dialect.decode(frame);
+    this.commandBytes = bytes / commands.length;
+    for (const decoded of commands) {
       if (this.socket === null) return;
       this.handleDecoded(decoded);
     }
@@ -98,10 +104,11 @@ export class Connection implements Subscriber, SocketListener {
       this.close(closeCodes.badRequest.code, closeCodes.badRequest.name);
   }
 
-  /** Sends a reply or push; nothing when the socket is gone. */
-  send(message: Reply | Push): void {
+  /** Sends a reply or push; nothing, not even its encoding, when the socket is gone. */
+  send(message: Outgoing): void {
+    if (this.socket === null) return;
     const frame = this.dialect.encode(message);
-    this.socket?.send(frame);
+    this.socket.send(frame);
     // Replies count against the outbox too: a client that asks much and reads nothing has the same bound.
     if (this.bufferedBytes() - frame.length > this.host.maxOutboxBytes) this.handleOverflow();
   }
@@ -129,7 +136,8 @@ export class Connection implements Subscriber, SocketListener {
     this.socket = null;
     this.state = 'closed';
     for (const entry of this.subscriptions.values()) {
-      if (!(entry instanceof Promise)) this.host.unsubscribe(entry);
+      if (entry instanceof Promise) this.abandonedOpenings++;
+      else this.host.unsubscribe(entry);
     }
     this.subscriptions.clear();
     this.host.onClosed(this, code);

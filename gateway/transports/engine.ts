@@ -1,4 +1,5 @@
 // uWebSockets.js behind one import: checks that its binary fits this process, and listens exclusively.
+import './header-bound.ts';
 import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
 
 export type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';

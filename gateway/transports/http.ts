@@ -1,7 +1,9 @@
-// HTTP on uWebSockets.js: bounded bodies, bounded time, one answer per request, neutral requests for the rooms above.
+// HTTP on uWebSockets.js: one answer per request, decided on its head wherever that suffices; neutral requests for the rooms above.
 import type { HttpRequest as EngineRequest, HttpResponse as EngineResponse, TemplatedApp } from './engine.ts';
+import { readBody } from './request-body.ts';
 
-export interface HttpRequest {
+/** A request before its body. */
+export interface RequestHead {
   readonly method: string;
   /** Path without query, undecoded. */
   readonly path: string;
@@ -10,8 +12,6 @@ export interface HttpRequest {
   readonly query: URLSearchParams;
   /** The credential of `Authorization: Bearer` or `X-API-Key`; undefined when there is none. */
   readonly credential: string | undefined;
-  /** Empty for requests without one. Memory of its own. */
-  readonly body: Buffer;
 }
 
 export interface HttpAnswer {
@@ -20,17 +20,28 @@ export interface HttpAnswer {
   readonly body: string | Buffer;
 }
 
-/** What goes wrong before a handler sees the request. */
+/** What is wrong with a request as such. */
 export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'badPath';
 
+/** What a route does, decided on the head alone: nothing of a body is kept before somebody wants it. */
+export type HeadDecision =
+  /** The body, if there is one, is thrown away. */
+  | { readonly kind: 'answer'; readonly answer: HttpAnswer | Promise<HttpAnswer> }
+  /** `handle` gets the body, in memory of its own. */
+  | { readonly kind: 'body'; readonly handle: (body: Buffer) => HttpAnswer | Promise<HttpAnswer> };
+
+/** Nothing in here throws, and no promise rejects: failures are answers. */
 export interface RouteOptions {
   readonly maxBodyBytes: number;
   /** Time for a body to arrive, ms. */
   readonly requestTimeoutMs: number;
-  /** Never throws or rejects: failures are answers. */
-  readonly handle: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
-  /** The answer to a request that never reached `handle`. */
+  /** Monotonic time, ms. */
+  readonly nowMs: () => number;
+  readonly decide: (head: RequestHead) => HeadDecision;
+  /** The answer to a request that is wrong as such. */
   readonly refuse: (problem: HttpProblem) => HttpAnswer;
+  /** Told about every answer, also when nobody is there any more to get it; `durationMs` counts from the head. */
+  readonly onAnswer: (answer: HttpAnswer, durationMs: number) => void;
 }
 
 export type HttpMethod = 'get' | 'post' | 'any';
@@ -53,16 +64,25 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
   503: '503 Service Unavailable',
 };
 
+export interface WriteOptions {
+  /** `close` where what may still come must not be read as the next request. Default `keep-alive`. */
+  readonly after?: 'keep-alive' | 'close';
+  /** `head` leaves the body out and tells its length. Default `whole`. */
+  readonly form?: 'whole' | 'head';
+}
+
 /** Writes an answer; the caller knows that the response is still there. */
-export const writeAnswer = (
-  res: EngineResponse,
-  answer: HttpAnswer,
-  after: 'keep-alive' | 'close' = 'keep-alive',
-): void => {
+export const writeAnswer = (res: EngineResponse, answer: HttpAnswer, options: WriteOptions = {}): void => {
+  const { after = 'keep-alive', form = 'whole' } = options;
   res.cork(() => {
     res.writeStatus(STATUS_TEXT[answer.status] ?? `${answer.status} Status`);
     for (const name in answer.headers) res.writeHeader(name, answer.headers[name]!);
-    res.end(answer.body, after === 'close');
+    if (form === 'head') {
+      // Told the length, the engine would wait for a body of that length and answer nothing more on this connection.
+      res.writeHeader('content-length', String(Buffer.byteLength(answer.body)));
+      if (after === 'close') res.writeHeader('connection', 'close');
+      res.endWithoutBody();
+    } else res.end(answer.body, after === 'close');
   });
 };
 
@@ -87,97 +107,65 @@ const decodeParams = (req: EngineRequest, count: number): string[] | undefined =
   return params;
 };
 
-/**
- * How far over the bound a body is still read to its end, unkept: closing while the client writes would reset the
- * connection before it can read the 413.
- */
-const DISCARD_FACTOR = 8;
+/** A request has a body when it says so (RFC 9112 §6). */
+const hasBody = (req: EngineRequest): boolean =>
+  req.getHeader('transfer-encoding') !== '' || !['', '0'].includes(req.getHeader('content-length'));
 
-/**
- * Collects a body. Calls `onEnd` with the whole body or the problem, at most once, and never after `onAborted`.
- * The usual body arrives in one piece and costs no timer.
- */
-const readBody = (
-  res: EngineResponse,
-  { maxBodyBytes, requestTimeoutMs }: RouteOptions,
-  isAborted: () => boolean,
-  onEnd: (result: Buffer | HttpProblem) => void,
-): void => {
-  let chunks: Buffer[] = [];
-  let bytes = 0;
-  let ended = false;
-  const end = (result: Buffer | HttpProblem): void => {
-    if (ended) return;
-    ended = true;
-    chunks = [];
-    clearTimeout(timer);
-    if (!isAborted()) onEnd(result);
-  };
-  let timer: NodeJS.Timeout | undefined;
-  const startTimer = (): void => {
-    timer ??= setTimeout(() => end(bytes > maxBodyBytes ? 'bodyTooLarge' : 'bodyTimeout'), requestTimeoutMs);
-  };
-  res.onData((chunk, isLast) => {
-    if (ended) return;
-    bytes += chunk.byteLength;
-    if (bytes > maxBodyBytes) {
-      chunks = [];
-      if (isLast || bytes > maxBodyBytes * DISCARD_FACTOR) end('bodyTooLarge');
-      else startTimer();
-      return;
-    }
-    // The engine's memory is only valid during this call.
-    chunks.push(Buffer.from(Buffer.from(chunk)));
-    if (isLast) end(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
-    else startTimer();
-  });
-  // The first bytes usually came with the head and `onData` ran or will run in this turn of the loop.
-  setImmediate(() => {
-    if (!ended) startTimer();
-  });
-};
-
-/** Registers one route. `path` may hold `:name` parameters. */
-export const route = (app: TemplatedApp, method: HttpMethod, path: string, options: RouteOptions): void => {
-  const paramCount = path.split('/').filter((segment) => segment.startsWith(':')).length;
-  app[method](path, (res, req) => {
+const serve =
+  (paramCount: number, options: RouteOptions) =>
+  (res: EngineResponse, req: EngineRequest): void => {
+    const startedMs = options.nowMs();
+    const method = req.getMethod();
+    const form = method === 'head' ? 'head' : 'whole';
+    const announcesBody = hasBody(req);
     let aborted = false;
+    let stopReading = (): void => undefined;
     res.onAborted(() => {
       aborted = true;
+      stopReading();
     });
-    const answer = (result: HttpAnswer): void => {
-      if (!aborted) writeAnswer(res, result);
+    const answer = (result: HttpAnswer, after: WriteOptions['after'] = 'keep-alive'): void => {
+      options.onAnswer(result, options.nowMs() - startedMs);
+      if (!aborted) writeAnswer(res, result, { after, form });
     };
-    const requestMethod = req.getMethod();
+    const answerLater = (result: HttpAnswer | Promise<HttpAnswer>, after?: WriteOptions['after']): void => {
+      if (result instanceof Promise) void result.then((settled) => answer(settled, after));
+      else answer(result, after);
+    };
+
     const params = decodeParams(req, paramCount);
-    const head = {
-      method: requestMethod,
-      path: req.getUrl(),
-      query: new URLSearchParams(req.getQuery()),
-      credential: credentialOf(req),
-    };
-    const handle = (body: Buffer): void => {
-      if (params === undefined) {
-        answer(options.refuse('badPath'));
-        return;
-      }
-      const result = options.handle({ ...head, params, body });
-      if (result instanceof Promise) void result.then(answer);
-      else answer(result);
-    };
-    if (requestMethod === 'get' || requestMethod === 'head') {
-      handle(Buffer.alloc(0));
+    const decision: HeadDecision =
+      params === undefined
+        ? { kind: 'answer', answer: options.refuse('badPath') }
+        : options.decide({
+            method,
+            path: req.getUrl(),
+            params,
+            query: new URLSearchParams(req.getQuery()),
+            credential: credentialOf(req),
+          });
+    if (decision.kind === 'answer' && !announcesBody) {
+      answerLater(decision.answer);
       return;
     }
-    readBody(
-      res,
-      options,
-      () => aborted,
-      (result) => {
-        if (Buffer.isBuffer(result)) handle(result);
-        // What may still come of this body must not be read as the next request.
-        else writeAnswer(res, options.refuse(result), 'close');
-      },
-    );
-  });
+    const { maxBodyBytes, requestTimeoutMs } = options;
+    const purpose = decision.kind === 'answer' ? 'discard' : 'keep';
+    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose }, (outcome) => {
+      if (decision.kind === 'answer')
+        answerLater(
+          decision.answer,
+          outcome.kind === 'discarded' && outcome.rest === 'nothing' ? 'keep-alive' : 'close',
+        );
+      else if (outcome.kind === 'whole') answerLater(decision.handle(outcome.body));
+      else answer(options.refuse(outcome.kind === 'tooSlow' ? 'bodyTimeout' : 'bodyTooLarge'), 'close');
+    });
+    stopReading = () => reader.abort();
+  };
+
+/** Registers one route. `path` may hold `:name` parameters. A GET route answers HEAD too, without the body. */
+export const route = (app: TemplatedApp, method: HttpMethod, path: string, options: RouteOptions): void => {
+  const paramCount = path.split('/').filter((segment) => segment.startsWith(':')).length;
+  const handler = serve(paramCount, options);
+  app[method](path, handler);
+  if (method === 'get') app.head(path, handler);
 };

@@ -5,6 +5,7 @@
 import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
+import { idleTimeoutS } from './ping-interval.ts';
 import type { Socket, SocketListener } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
@@ -37,7 +38,7 @@ export interface WebSocketOptions {
   readonly maxFrameBytes: number;
   /** Bytes the engine may buffer per socket; far above the bound at which connections are closed. */
   readonly maxBackpressureBytes: number;
-  /** Protocol pings after this long without traffic, ms. */
+  /** Protocol pings after this long without traffic, ms; within `PING_INTERVAL_MS`. */
   readonly pingIntervalMs: number;
   readonly onHandshake: (handshake: Handshake) => HandshakeDecision;
   readonly onOpen: (socket: Socket, address: string) => SocketListener;
@@ -45,8 +46,6 @@ export interface WebSocketOptions {
 
 /** The engine's own limit above ours, so that we can say 1009 before it drops the socket without a close frame. */
 const ENGINE_FRAME_FACTOR = 2;
-/** What the engine accepts as idle timeout, s. */
-const IDLE_TIMEOUT_RANGE_S = { min: 8, max: 960 } as const;
 
 /** A socket that forgets its engine socket when it closes, because every engine call after that throws. */
 class EngineBackedSocket implements Socket {
@@ -85,16 +84,6 @@ class EngineBackedSocket implements Socket {
 const SEND_DROPPED = 2;
 
 const textOf = (buffer: ArrayBuffer): string => Buffer.from(buffer).toString();
-
-/**
- * The engine pings `margin` seconds before its idle timeout and closes at the timeout. It chooses the margin itself: the
- * largest of 4, 8 and 16 s that is at most half of the timeout.
- */
-const idleTimeoutS = (pingIntervalMs: number): number => {
-  const pingS = Math.ceil(pingIntervalMs / 1000);
-  const marginS = pingS >= 16 ? 16 : pingS >= 8 ? 8 : 4;
-  return Math.min(IDLE_TIMEOUT_RANGE_S.max, Math.max(IDLE_TIMEOUT_RANGE_S.min, pingS + marginS));
-};
 
 const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
   origin: req.getHeader('origin'),

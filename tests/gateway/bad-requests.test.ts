@@ -183,11 +183,11 @@ describe('HTTP that is wrong', () => {
 
   it.each([
     ['GET', '/v1/publish', 'POST'],
-    ['DELETE', '/v1/channels/c', 'GET'],
+    ['DELETE', '/v1/channels/c', 'GET, HEAD'],
     ['PUT', '/v1/batch', 'POST'],
-    ['POST', '/v1/stats', 'GET'],
-    ['POST', '/health/live', 'GET'],
-    ['POST', '/v1/ws', 'GET'],
+    ['POST', '/v1/stats', 'GET, HEAD'],
+    ['POST', '/health/live', 'GET, HEAD'],
+    ['POST', '/v1/ws', 'GET, HEAD'],
   ])('%s %s is 405 and says what is allowed', async (method, path, allow) => {
     const { status, headers, body } = await gateway.api(path, { method });
     expect({ status, allow: headers.get('allow'), type: headers.get('content-type') }).toEqual({

@@ -5,5 +5,5 @@ export const handleHistory: CommandHandler<'history'> = async (connection, comma
   const { channel, since, limit, reverse } = command;
   const subscribed = connection.subscriptions.has(channel);
   services.access.require('history', connection.who, channel, { subscribed });
-  return { type: 'history', ...(await services.reading.read({ channel, since, limit, reverse })) };
+  return { type: 'history', page: await services.reading.read({ channel, since, limit, reverse }) };
 };

@@ -10,6 +10,7 @@ export const handlePublish: CommandHandler<'publish'> = async (connection, comma
   services.access.require('publish', connection.who, channel, { subscribed });
   const { who, id } = connection;
   const publisher = who.kind === 'user' ? { user: who.user, connection: id } : { connection: id };
-  const result = await services.publishing.publish({ channel, data, key, messageId, publisher, source: 'client' });
+  const content = services.publishing.write({ data, key, publisher });
+  const result = await services.publishing.publish({ channel, content, messageId, source: 'client' });
   return { type: 'published', channel, ...result };
 };

@@ -1,17 +1,42 @@
 // Runs one client command and sends its reply: exactly one per id, whatever happens.
 import type { Command } from '../../../protocol/commands.ts';
-import type { Reply } from '../../../protocol/replies.ts';
 import { Failure } from '../../failure.ts';
+import type { CommandReply } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
 import { handleConnect } from './connect.ts';
 import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
 import { handlePublish } from './publish.ts';
-import { handleSubscribe } from './subscribe.ts';
+import { handleSubscribe, Withdrawn } from './subscribe.ts';
 import { handleUnsubscribe } from './unsubscribe.ts';
 
-const perform = (connection: Connection, command: Command, services: SessionServices): Reply | Promise<Reply> => {
+/** What a client's unanswered commands may stand for together: 64 pages of history, or publishes as below. Bytes. */
+const MAX_PENDING_BYTES = 4 * 1024 * 1024;
+/** A page of history; it may be larger, but seldom is. */
+const HISTORY_BYTES = MAX_PENDING_BYTES / 64;
+/** A publish counts as much as it came in, at least this: 10 240 small ones, so that the SDK's full offline queue fits. */
+const MIN_PUBLISH_BYTES = Math.floor(MAX_PENDING_BYTES / 10_240);
+/** Delay named to a client whose unanswered commands are at the bound, ms: some round trips to the broker. */
+const PENDING_RETRY_MS = 200;
+
+/** What a command holds in the node until it is answered. Subscriptions have a bound of their own. */
+const pendingBytesOf = (connection: Connection, { type }: Command): number => {
+  if (type === 'history') return HISTORY_BYTES;
+  return type === 'publish' ? Math.max(MIN_PUBLISH_BYTES, connection.commandBytes) : 0;
+};
+
+/** A single command is always taken, however large. */
+const requireRoom = ({ pendingBytes }: Connection, bytes: number): void => {
+  if (bytes === 0 || pendingBytes === 0 || pendingBytes + bytes <= MAX_PENDING_BYTES) return;
+  throw new Failure('tooManyRequests', 'too many commands wait for their answer', PENDING_RETRY_MS);
+};
+
+const perform = (
+  connection: Connection,
+  command: Command,
+  services: SessionServices,
+): CommandReply | Promise<CommandReply> => {
   switch (command.type) {
     case 'connect':
       return handleConnect(connection, command, services);
@@ -43,16 +68,25 @@ const ensureConnected = (connection: Connection, command: Command, services: Ses
 export const runCommand = (connection: Connection, command: Command, services: SessionServices): void => {
   const { id } = command;
   services.metrics.count('weir_commands_total', { type: command.type });
+  const succeed = (reply: CommandReply): void => {
+    if (id !== undefined) connection.send({ ...reply, id });
+  };
+  const fail = (thrown: unknown): void => {
+    if (id !== undefined || !(thrown instanceof Withdrawn)) connection.replyFailure(id, thrown);
+  };
   try {
     ensureConnected(connection, command, services);
+    const bytes = pendingBytesOf(connection, command);
+    requireRoom(connection, bytes);
     const result = perform(connection, command, services);
     if (result instanceof Promise) {
-      result.then(
-        (reply) => reply.type !== 'error' && id !== undefined && connection.send({ ...reply, id }),
-        (thrown: unknown) => connection.replyFailure(id, thrown),
-      );
-    } else if (id !== undefined) connection.send({ ...result, id });
+      connection.pendingBytes += bytes;
+      void result
+        .then(succeed)
+        .catch(fail)
+        .finally(() => (connection.pendingBytes -= bytes));
+    } else succeed(result);
   } catch (thrown) {
-    connection.replyFailure(id, thrown);
+    fail(thrown);
   }
 };

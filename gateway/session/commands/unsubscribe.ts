@@ -7,6 +7,7 @@ export const handleUnsubscribe: CommandHandler<'unsubscribe'> = (connection, { c
   if (entry === undefined) throw new Failure('notSubscribed', `${channel} is not subscribed`);
   connection.subscriptions.delete(channel);
   // One that is still being opened is ended by its own command, which finds itself replaced.
-  if (!(entry instanceof Promise)) services.hub.unsubscribe(entry);
+  if (entry instanceof Promise) connection.abandonedOpenings++;
+  else services.hub.unsubscribe(entry);
   return { type: 'unsubscribed', channel };
 };

@@ -1,0 +1,103 @@
+// The node's listeners: which paths are served on which port.
+import type { Broker } from '../broker/broker.ts';
+import type { Health, NodeStats } from '../protocol/http.ts';
+import { createApiKeys } from './access/api-keys.ts';
+import type { ApiRoute } from './api/api-route.ts';
+import { createChannelRoutes } from './api/channels.ts';
+import { createClusterView } from './api/cluster-view.ts';
+import { createConsoleRoutes } from './api/console.ts';
+import { laterApiRoutes, laterClientRoutes } from './api/later.ts';
+import { createOperationRoutes } from './api/operations.ts';
+import { createPublishRoutes } from './api/publish.ts';
+import { serveApi } from './api/serve.ts';
+import { upgradeHelpRoutes } from './api/upgrade-help.ts';
+import type { Publishing } from './channels/publishing.ts';
+import type { HistoryReading } from './channels/reading.ts';
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import type { Failure } from './failure.ts';
+import type { Hub } from './fanout/hub.ts';
+import type { MetricsRegistry } from './observability/registry.ts';
+import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
+import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
+
+export interface ListenersOptions {
+  readonly config: Config;
+  readonly broker: Broker;
+  readonly hub: Hub;
+  readonly publishing: Publishing;
+  readonly reading: HistoryReading;
+  readonly metrics: MetricsRegistry;
+  readonly clock: Clock;
+  readonly ownStats: () => NodeStats;
+  readonly health: () => Health;
+  readonly toFailure: (thrown: unknown) => Failure;
+  readonly webSocket: WebSocketOptions;
+  /** Requests being worked on; filled and emptied here. */
+  readonly pendingRequests: Set<Promise<unknown>>;
+}
+
+export interface Listeners {
+  readonly port: number;
+  readonly internalPort: number | undefined;
+  /** Stops accepting; open sockets stay. */
+  close(): void;
+}
+
+/** Rejects when a port cannot be had; nothing listens then. */
+export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
+  const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
+  const apiKeys = createApiKeys(config.apiKeys);
+  const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
+  const serverApi = [
+    ...createPublishRoutes({ publishing, cluster, toFailure }),
+    ...createChannelRoutes({ history: broker.history, reading, cluster }),
+    ...laterApiRoutes,
+  ];
+  const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });
+  const forClients = [
+    ...upgradeHelpRoutes,
+    ...laterClientRoutes,
+    ...(config.profile === 'development' ? createConsoleRoutes() : []),
+  ];
+
+  const serve = (app: TemplatedApp, routes: readonly ApiRoute[]): void =>
+    serveApi(app, routes, {
+      apiKeys,
+      metrics,
+      toFailure,
+      maxBodyBytes: config.maxBodyBytes,
+      requestTimeoutMs: config.requestTimeoutMs,
+      nowMs: () => options.clock.monotonicMs(),
+      pending: options.pendingRequests,
+    });
+
+  const opened: Listener[] = [];
+  const close = (): void => {
+    for (const listener of opened.splice(0)) listener.close();
+  };
+  const open = async (app: TemplatedApp, port: number): Promise<number> => {
+    try {
+      const listener = await listen(app, config.host, port);
+      opened.push(listener);
+      return listener.port;
+    } catch (error) {
+      // Half a node would keep the process alive and serve nobody.
+      close();
+      throw error;
+    }
+  };
+
+  const app = createApp();
+  serveWebSocket(app, '/v1/ws', options.webSocket);
+  if (config.internalPort === undefined) {
+    serve(app, [...serverApi, ...operations(false), ...forClients]);
+    return { port: await open(app, config.port), internalPort: undefined, close };
+  }
+  const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
+  serve(app, [...healthOnly, ...forClients]);
+  const internal = createApp();
+  serve(internal, [...serverApi, ...operations(true)]);
+  const internalPort = await open(internal, config.internalPort);
+  return { port: await open(app, config.port), internalPort, close };
+};

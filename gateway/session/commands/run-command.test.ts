@@ -1,0 +1,176 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Command } from '../../../protocol/commands.ts';
+import { createAccess } from '../../access/access.ts';
+import { createRandomIds, systemClock } from '../../clock.ts';
+import { loadConfig, namespaceOfChannel } from '../../config.ts';
+import type { StoredHistory } from '../../dialects/history-page.ts';
+import { weirDialect } from '../../dialects/weir.ts';
+import { toFailure } from '../../failure.ts';
+import { ChannelState, Subscription } from '../../fanout/channel-state.ts';
+import type { Attached } from '../../fanout/hub.ts';
+import { createMetricsRegistry } from '../../observability/registry.ts';
+import { Connection } from '../connection.ts';
+import type { SessionServices } from '../services.ts';
+import { runCommand } from './run-command.ts';
+
+const loaded = loadConfig({ argv: [], env: { WEIR_PROFILE: 'development', WEIR_MAX_SUBSCRIPTIONS: '5' } });
+if (loaded.kind !== 'ok') throw new Error('the configuration of the test is wrong');
+const { config } = loaded;
+
+/** A promise that the test settles. */
+interface Pending<T> {
+  readonly channel: string;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+let connection: Connection;
+let sent: Record<string, unknown>[];
+let encoded: number;
+let failEncoding: boolean;
+let reads: Pending<StoredHistory>[];
+let openings: Pending<Attached>[];
+let endedAtHub: number;
+let unhandled: unknown[];
+const onUnhandled = (error: unknown): void => void unhandled.push(error);
+
+const pend = <T>(list: Pending<T>[], channel: string): Promise<T> =>
+  new Promise((resolve, reject) => list.push({ channel, resolve, reject }));
+/** Long enough for every promise that is settled, and for an unhandled rejection to be told. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+const page = (channel: string): StoredHistory => ({ channel, epoch: 'e', offset: 0, publications: [], more: false });
+const attached = (channel: string): Attached => ({
+  subscription: new Subscription(connection, new ChannelState(channel), 0),
+  position: { epoch: 'e', offset: 0 },
+});
+const send = (...commands: (Partial<Command> & { type: string })[]): void => {
+  const frame = JSON.stringify(commands);
+  connection.handleFrame(frame, frame.length);
+};
+
+beforeEach(() => {
+  [sent, reads, openings, unhandled] = [[], [], [], []];
+  [encoded, endedAtHub, failEncoding] = [0, 0, false];
+  const metrics = createMetricsRegistry();
+  const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  const services: SessionServices = {
+    settings: config,
+    hub: {
+      subscribe: (_: unknown, channel: string) => pend(openings, channel),
+      unsubscribe: () => endedAtHub++,
+    } as unknown as SessionServices['hub'],
+    access: createAccess(namespaceOf),
+    publishing: {} as SessionServices['publishing'],
+    reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
+    metrics,
+    clock: systemClock,
+    brokerState: () => 'ready',
+  };
+  const dialect: typeof weirDialect = {
+    ...weirDialect,
+    encode(message) {
+      encoded++;
+      if (failEncoding && message.type !== 'error') throw new RangeError('Maximum call stack size exceeded');
+      return weirDialect.encode(message);
+    },
+  };
+  const socket = {
+    send: (frame: Buffer | string) => void sent.push(JSON.parse(String(frame)) as Record<string, unknown>),
+    cork: (write: () => void) => write(),
+    bufferedBytes: () => 0,
+    end: () => undefined,
+  };
+  connection = new Connection(socket, dialect, '127.0.0.1', {
+    metrics,
+    ids: createRandomIds(),
+    maxFrameBytes: config.maxFrameBytes,
+    maxOutboxBytes: config.maxOutboxBytes,
+    run: (one, command) => runCommand(one, command, services),
+    toFailure: (_, thrown) =>
+      toFailure(
+        thrown,
+        () => undefined,
+        () => 'id',
+      ),
+    unsubscribe: () => undefined,
+    onClosed: () => undefined,
+  });
+  process.on('unhandledRejection', onUnhandled);
+});
+afterEach(() => {
+  process.off('unhandledRejection', onUnhandled);
+  expect(unhandled).toEqual([]);
+});
+
+describe('a reply that cannot be written', () => {
+  it('becomes an error reply and no unhandled rejection, which would end the node', async () => {
+    send({ type: 'history', id: 1, channel: 'c' });
+    failEncoding = true;
+    reads[0]!.resolve(page('c'));
+    await turn();
+    expect(sent).toMatchObject([{ type: 'error', id: 1, code: 100 }]);
+  });
+
+  it('is not even begun when the socket is gone', async () => {
+    send({ type: 'history', id: 1, channel: 'c' });
+    connection.handleClosed(1006);
+    reads[0]!.resolve(page('c'));
+    await turn();
+    expect([encoded, sent]).toEqual([0, []]);
+  });
+});
+
+describe('commands that wait for their answer', () => {
+  it('are 64 pages of history at most; the next is told to slow down, and one that is answered makes room', async () => {
+    const ids = Array.from({ length: 65 }, (_, index) => index + 1);
+    for (const id of ids) send({ type: 'history', id, channel: 'c' });
+    expect(sent).toMatchObject([{ type: 'error', id: 65, code: 111, temporary: true, retryAfterMs: 200 }]);
+    reads[0]!.resolve(page('c'));
+    reads[1]!.reject(new Error('failed'));
+    await turn();
+    for (const id of [66, 67, 68]) send({ type: 'history', id, channel: 'c' });
+    expect(sent.slice(1)).toMatchObject([
+      { type: 'history', id: 1 },
+      { type: 'error', id: 2, code: 100 },
+      { type: 'error', id: 68, code: 111 },
+    ]);
+    expect(reads).toHaveLength(66);
+  });
+});
+
+describe('a subscription that is ended while it opens', () => {
+  it('counts against the limit until it is settled, however it ends', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    for (const channel of names) send({ type: 'subscribe', channel }, { type: 'unsubscribe', channel });
+    send({ type: 'subscribe', id: 1, channel: 'f' });
+    expect(sent).toMatchObject([{ type: 'error', id: 1, code: 106 }]);
+    openings[0]!.resolve(attached('a'));
+    openings[1]!.reject(new Error('failed'));
+    await turn();
+    send({ type: 'subscribe', id: 2, channel: 'f' }, { type: 'subscribe', id: 3, channel: 'g' });
+    send({ type: 'subscribe', id: 4, channel: 'h' });
+    expect(sent.slice(1)).toMatchObject([{ type: 'error', id: 4, code: 106 }]);
+    expect(openings).toHaveLength(7);
+    expect(endedAtHub).toBe(1);
+  });
+
+  it.each(['opens', 'fails'] as const)('and then %s is no news to who gave the command no id', async (outcome) => {
+    for (const id of [undefined, 7]) {
+      send({ type: 'subscribe', ...(id !== undefined && { id }), channel: 'c' }, { type: 'unsubscribe', channel: 'c' });
+    }
+    for (const opening of openings) {
+      if (outcome === 'opens') opening.resolve(attached('c'));
+      else opening.reject(new Error('failed'));
+    }
+    await turn();
+    expect(sent).toMatchObject([{ type: 'error', id: 7, code: 113 }]);
+  });
+
+  it('that fails without having been ended is still told', async () => {
+    send({ type: 'subscribe', channel: 'c' });
+    openings[0]!.reject(new Error('failed'));
+    await turn();
+    expect(sent).toMatchObject([{ type: 'error', code: 100 }]);
+    expect(sent[0]).not.toHaveProperty('id');
+  });
+});
