@@ -64,7 +64,6 @@ function interpolate(text: string, environment: Readonly<Record<string, string>>
 const secrets = {
   WEIR_REDIS_PASSWORD: '0123456789abcdef'.repeat(3),
   WEIR_API_KEYS: `backend=${'89abcdef01234567'.repeat(3)}:publish+read`,
-  WEIR_JWT_SECRET: 'fedcba9876543210'.repeat(4),
 };
 
 function nodeConfig(environment: Readonly<Record<string, string>> = secrets): Config {
@@ -113,7 +112,7 @@ describe('haproxy.cfg', () => {
 });
 
 describe('the nodes of compose.yaml', () => {
-  it.each(['WEIR_API_KEYS', 'WEIR_JWT_SECRET', 'WEIR_REDIS_PASSWORD'])('do not start without %s', (name) => {
+  it.each(['WEIR_API_KEYS', 'WEIR_REDIS_PASSWORD'])('do not start without %s', (name) => {
     const uses = Object.values(node.environment ?? {}).filter((value) => value.includes(`\${${name}`));
     expect(uses).not.toEqual([]);
     for (const use of uses) expect(use).toMatch(new RegExp(`\\$\\{${name}:\\?[^}]+\\}`));

@@ -42,12 +42,25 @@ describe('HAProxy towards clients', () => {
     }
   });
 
+  it('refuses chunked bodies, whose trailers a node would take for a request of its own', async () => {
+    const { haproxy, upstreams } = await startBalanced(1);
+    await using raw = await openRawSocket(haproxy.port);
+    raw.write(
+      'POST /v1/poll HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n' +
+        '0\r\nPOST: /v1/publish HTTP/1.1\r\nX-Real-IP: 6.6.6.6\r\n\r\n',
+    );
+    expect(await raw.waitForText(/^HTTP\/1\.1 \d+ /)).toMatch(/^HTTP\/1\.1 411 /);
+    expect(upstreams[0]!.requests).toEqual([]);
+  });
+
   it('opens further paths on demand, and no way around through ..', async () => {
     const { haproxy } = await startBalanced(1, { config: { extraPublicPaths: ['/app/'] } });
     expect((await requestJson(`${haproxy.publicUrl}/app/key`)).status).toBe(200);
-    await using raw = await openRawSocket(haproxy.port);
-    raw.write('GET /app/../metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
-    expect(await raw.waitForEnd()).toMatch(/^HTTP\/1\.1 404 /);
+    for (const path of ['/app/../metrics', '/app/%2e%2e/metrics', '/app/.%2E/metrics']) {
+      await using raw = await openRawSocket(haproxy.port);
+      raw.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+      expect(await raw.waitForEnd(), path).toMatch(/^HTTP\/1\.1 404 /);
+    }
   });
 
   it.each(['publicUrl', 'apiUrl'] as const)(

@@ -132,7 +132,7 @@ function publicFrontend(options: HaproxyOptions): string {
   const tls = options.tls;
   const extra = options.extraPublicPaths ?? [];
   return lines('frontend public', [
-    `bind ${options.publicBind}${tls === undefined ? '' : ` ssl crt ${tls.certificateFile} alpn http/1.1`}`,
+    `bind ${options.publicBind} proto h1${tls === undefined ? '' : ` ssl crt ${tls.certificateFile} alpn http/1.1`}`,
     ...(limits === 'off'
       ? []
       : [
@@ -141,6 +141,8 @@ function publicFrontend(options: HaproxyOptions): string {
           `${problem(429, 111, 'too_many_requests', 'too many connections from this address')} hdr Retry-After 10 ` +
             `if { sc0_conn_cur gt ${limits.maxConnections} } || { sc0_conn_rate gt ${limits.maxConnectionsPer10s} }`,
         ]),
+    // The engine of the nodes takes the trailers of a chunked body for the next request, which would then have passed no rule here.
+    `${problem(411, 107, 'bad_request', 'a body needs a Content-Length')} if { req.fhdr(transfer-encoding) -m found }`,
     tls !== undefined && 'http-response set-header Strict-Transport-Security "max-age=63072000"',
     // Answered here: what a balancer in front of this one, or a probe, wants to know is whether any node can be reached.
     `http-request return status 200 content-type application/json string '{"status":"live"}' if { path /health/live }`,
@@ -150,7 +152,7 @@ function publicFrontend(options: HaproxyOptions): string {
     `acl public_path path ${PUBLIC_PATHS.join(' ')}`,
     extra.length > 0 && `acl public_path path_beg ${extra.join(' ')}`,
     extra.length > 0 &&
-      `${problem(404, 108, 'not_available', 'no such path on the public listener')} if { path_sub .. }`,
+      `${problem(404, 108, 'not_available', 'no such path on the public listener')} if { path_sub -i .. %2e }`,
     `${problem(404, 108, 'not_available', 'no such path on the public listener')} unless public_path`,
     ...FORWARDED_HEADERS,
     `default_backend ${CLIENT_BACKEND}`,
