@@ -216,6 +216,36 @@ it('retries when getToken fails, and stops when it says that there is no point',
   expect(server.connections).toHaveLength(0);
 });
 
+it('gives up on a getToken that never settles, ignores its late answer, and comes back', async () => {
+  const late: ((token: string) => void)[] = [];
+  const getToken = () => new Promise<string>((resolve) => late.push(resolve));
+  const { client, server, reconnecting, clock } = createFixture({ getToken });
+  void client.connect();
+  await clock.advance(9999);
+  expect(reconnecting).toEqual([]);
+  await clock.advance(1);
+  expect(reconnecting).toEqual([{ attempt: 1, delayMs: 500 }]);
+  late[0]!('too late');
+  await clock.advance(500);
+  expect(server.connections).toHaveLength(0);
+  // The time of the socket counts from its own start.
+  await clock.advance(9000);
+  late[1]!('token');
+  await clock.advance(9000);
+  const connection = await server.accept();
+  await settled();
+  expect(connection.commands[0]).toMatchObject({ token: 'token' });
+  expect(client.isConnected).toBe(true);
+});
+
+it('leaves no timer when disconnected while getToken hangs', async () => {
+  const { client, clock } = createFixture({ getToken: () => new Promise<string>(() => undefined) });
+  void client.connect();
+  await settled();
+  client.disconnect();
+  expect(clock.timers).toBe(0);
+});
+
 it('fetches a token for every connection', async () => {
   let tokens = 0;
   const { connect, server, clock } = createFixture({ getToken: () => Promise.resolve(`token-${++tokens}`) });

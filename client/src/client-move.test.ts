@@ -174,3 +174,27 @@ it('moves a client without subscriptions at once', async () => {
   await settled();
   expect(old.closed).toEqual({ code: 1000, reason: 'moved' });
 });
+
+it.each(['finished', 'cut short by the close of the old connection'])(
+  'follows a reconnect push of the connection it is moving to, once the move is %s',
+  async (how) => {
+    const { old, next, clock, server, states } = await moving();
+    const asked = await next.next('subscribe');
+    next.push({ type: 'reconnect', afterMs: 3000, withinMs: 30_000, reason: 'drain' });
+    await clock.advance(1000);
+    if (how === 'finished') next.reply(asked, { ...subscribedAt(11), recovered: true });
+    else old.drop(3001, 'drain');
+    // Counted from the push, not from the end of the move.
+    await clock.advance(1999);
+    expect(server.connections).toHaveLength(2);
+    await clock.advance(1);
+    const third = await server.accept({ node: 'third' });
+    if (how !== 'finished') next.reply(asked, { ...subscribedAt(11), recovered: true });
+    third.reply(await third.next('subscribe'), { ...subscribedAt(11), recovered: true });
+    expect(next.closed).toEqual({ code: 1000, reason: 'moved' });
+    expect(states[1]).toBe('connected');
+    expect(states.at(-1)).toBe('connected');
+    await clock.advance(30_000);
+    expect(server.connections).toHaveLength(3);
+  },
+);

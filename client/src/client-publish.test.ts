@@ -158,6 +158,51 @@ it('waits while the socket has too much to send, and keeps the order', async () 
   await Promise.all(publishes);
 });
 
+it('sends at most 512 unanswered, in order; every final answer makes room for the next', async () => {
+  const { connect, client, server, clock } = createFixture();
+  const first = await connect();
+  const order = Array.from({ length: 600 }, (_, index) => index);
+  const outcomes = order.map((data) => client.publish('news', data).catch((error: unknown) => error));
+  await settled();
+  expect(sent(first)).toEqual(order.slice(0, 512));
+  first.reply(await first.next('publish'), refusal(103, 'permission_denied'));
+  await settled();
+  expect(sent(first)).toEqual(order.slice(0, 513));
+  answer(first, await first.next('publish'), 1);
+  await settled();
+  expect(sent(first)).toEqual(order.slice(0, 514));
+  await expect(outcomes[0]).resolves.toMatchObject({ code: 103 });
+  // What the next connection carries is bounded anew.
+  first.drop();
+  await clock.advance(500);
+  const second = await server.accept();
+  await settled();
+  expect(sent(second)).toEqual(order.slice(2, 514));
+  for (let offset = 2; offset < 600; offset++) answer(second, await second.next('publish'), offset);
+  expect(sent(second)).toEqual(order.slice(2));
+  await Promise.all(outcomes);
+});
+
+it('sends no more while 1 MiB is unanswered', async () => {
+  const { client, server, clock } = createFixture();
+  void client.connect();
+  const limits = { maxFrameBytes: 1_000_000, maxSubscriptions: 1 };
+  const first = await server.accept({ limits });
+  await settled();
+  for (let index = 0; index < 14; index++) client.publish('news', 'x'.repeat(100_000)).catch(() => undefined);
+  await settled();
+  expect(sent(first)).toHaveLength(11);
+  answer(first, await first.next('publish'), 1);
+  await settled();
+  expect(sent(first)).toHaveLength(12);
+  first.drop();
+  await clock.advance(500);
+  const second = await server.accept({ limits });
+  await settled();
+  expect(sent(second)).toHaveLength(11);
+  client.disconnect();
+});
+
 it('never puts more bytes into a frame than the server takes', async () => {
   const { client, server } = createFixture({ publish: { maxBufferedBytes: 1_000_000 } });
   void client.connect();

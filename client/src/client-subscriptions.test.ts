@@ -23,7 +23,24 @@ it('ends a subscription the server refuses for good, with the error', async () =
   expect(ended).toHaveBeenCalledWith(expect.objectContaining({ code: 103 }));
   // Nobody watches the errors of the subscription, so the client tells.
   expect(errors).toMatchObject([{ code: 103, name: 'permission_denied' }]);
-  await expect(subscription[Symbol.asyncIterator]().next()).resolves.toMatchObject({ done: true });
+});
+
+it.each(['before', 'after'])('throws the refusal out of an iteration begun %s it came', async (begun) => {
+  const { connect, client } = createFixture();
+  const connection = await connect();
+  const subscription = client.subscribe('secret');
+  const early = subscription[Symbol.asyncIterator]().next();
+  early.catch(() => undefined);
+  connection.reply(await connection.next('subscribe'), refusal(103, 'permission_denied'));
+  const iterator = subscription[Symbol.asyncIterator]();
+  await expect(begun === 'before' ? early : iterator.next()).rejects.toMatchObject({ code: 103 });
+  if (begun === 'after') await expect(iterator.next()).resolves.toMatchObject({ done: true });
+});
+
+it('ends an iteration begun after unsubscribe() without an error', async () => {
+  const { subscription } = await open();
+  subscription.unsubscribe();
+  await expect(subscription[Symbol.asyncIterator]().next()).resolves.toEqual({ done: true, value: undefined });
 });
 
 it('tries again after a temporary refusal, when the server says', async () => {
@@ -198,6 +215,19 @@ it('reads the rest of a frame again after a handler disconnected in the middle o
   expect((await next.next('subscribe')).since).toEqual({ epoch: 'e1', offset: 11 });
 });
 
+it('unsubscribes by channel, and does nothing for a channel without a subscription', async () => {
+  const { client, subscription, connection, events } = await open();
+  client.unsubscribe('other');
+  client.unsubscribe('news');
+  expect((await connection.next('unsubscribe')).channel).toBe('news');
+  expect(subscription.state).toBe('unsubscribed');
+  client.unsubscribe('news');
+  await settled();
+  expect(connection.commands.filter(({ type }) => type === 'unsubscribe')).toHaveLength(1);
+  expect(events.slice(2)).toEqual(['unsubscribed']);
+  expect(client.subscribe('news')).not.toBe(subscription);
+});
+
 it('ends when the server ends it', async () => {
   const { client, subscription, connection } = await open();
   const ended = vi.fn();
@@ -259,6 +289,22 @@ it('iterates messages and ends with the subscription', async () => {
   subscription.unsubscribe();
   await loop;
   expect(read).toEqual([11, 12, 13]);
+});
+
+it('iterates all of several large frames that arrive before the loop can run', async () => {
+  const { subscription, connection } = await open();
+  let read = 0;
+  const loop = (async () => {
+    for await (const { offset } of subscription) read = offset!;
+  })();
+  const frames = 4;
+  const perFrame = 900;
+  for (let frame = 0; frame < frames; frame++) {
+    connection.push(...Array.from({ length: perFrame }, (_, index) => message(11 + frame * perFrame + index)));
+  }
+  subscription.unsubscribe();
+  await loop;
+  expect(read).toBe(10 + frames * perFrame);
 });
 
 it('throws out of an iteration that fell too far behind, after what it had buffered', async () => {

@@ -2,7 +2,7 @@
 import { connectionLost, disconnected, fromReply, handlerFailed, WeirError } from './errors.ts';
 import { createEmitter, type Emitter, type EventSource, type Handler, type Unsubscribe } from './events.ts';
 import { type ClientOptions, withDefaults } from './options.ts';
-import type { BrokerState, Connected, History, Presence, Push, Since } from './protocol/wire.ts';
+import type { BrokerState, Connected, History, Presence, Since } from './protocol/wire.ts';
 import {
   createPublishQueue,
   type PublishOptions,
@@ -11,7 +11,7 @@ import {
 } from './publish/publish-queue.ts';
 import type { Connection } from './session/connection.ts';
 import { createReads, type Reads } from './session/reads.ts';
-import { type ClientState, createSession, type Session } from './session/session.ts';
+import { type ClientState, createSession, type Session, type SessionPush } from './session/session.ts';
 import { createHub, type Hub } from './subscriptions/hub.ts';
 import type { SubscribeOptions, Subscription } from './subscriptions/subscription.ts';
 
@@ -142,6 +142,11 @@ export class WeirClient implements EventSource<ClientEvents> {
     return this.#hub.subscribe(channel, options);
   }
 
+  /** As `unsubscribe()` of the channel's subscription; does nothing without one. */
+  unsubscribe(channel: string): void {
+    this.#hub.unsubscribe(channel);
+  }
+
   /**
    * Resolves with the position when the message is in the log. While not connected it waits in the queue. Lost connections and temporary
    * errors are retried with the same `messageId`, in order except that messages already sent are not called back. Rejects with a WeirError.
@@ -182,25 +187,16 @@ export class WeirClient implements EventSource<ClientEvents> {
     return this.#emitter.once(event, handler);
   }
 
-  #handlePush(connection: Connection, push: Push): void {
+  #handlePush(connection: Connection, push: SessionPush): void {
     switch (push.type) {
-      case 'message':
-      case 'gap':
-      case 'join':
-      case 'leave':
-      case 'subscribed':
-      case 'unsubscribed':
-        this.#hub.handlePush(connection, push);
-        return;
       case 'status':
         this.#showStatus(push.broker);
         return;
       case 'error':
         this.#report(fromReply(push));
         return;
-      case 'reconnect':
-        // The session keeps these to itself.
-        return;
+      default:
+        this.#hub.handlePush(connection, push);
     }
   }
 

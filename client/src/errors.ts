@@ -34,11 +34,7 @@ export const UNRECOVERABLE_POSITION = 112;
 /** Client code of a command whose connection closed before its reply came. */
 export const CONNECTION_LOST = 2;
 
-export const fromReply = (reply: ErrorReply): WeirError =>
-  new WeirError(reply.code, reply.name, reply.message, {
-    temporary: reply.temporary,
-    retryAfterMs: reply.retryAfterMs,
-  });
+export const fromReply = (reply: ErrorReply): WeirError => new WeirError(reply.code, reply.name, reply.message, reply);
 
 export const timedOut = (what: string): WeirError =>
   new WeirError(1, 'timeout', `no answer in time: ${what}`, { temporary: true });

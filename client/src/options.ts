@@ -28,9 +28,9 @@ export interface ClientOptions {
   reconnect?: ReconnectStrategy;
   /** Bounds of the publish queue. Defaults: 10 000 messages, 4 MiB, 5 attempts, 10 240 bytes buffered in the socket. */
   publish?: Partial<PublishLimits>;
-  /** Unread messages an async iteration may have. Default 1000. */
+  /** Unread messages an async iteration may have. Default 10 000: frames hold hundreds, and several may arrive before a loop runs. */
   maxIteratorMessages?: number;
-  /** From opening the socket to `connected`. Default 10 000. */
+  /** For the answer of `getToken`, and then from opening the socket to `connected`. Default 10 000. */
   connectTimeoutMs?: number;
   /** From a command to its reply. Default 10 000. */
   commandTimeoutMs?: number;
@@ -53,7 +53,7 @@ export const withDefaults = (options: ClientOptions) => ({
   client: { name: options.name ?? '@weir/client', version: options.version ?? '0.1.0' },
   strategy: options.reconnect ?? fullJitter(),
   limits: { maxMessages: 10_000, maxBytes: 4_194_304, maxAttempts: 5, maxBufferedBytes: 10_240, ...options.publish },
-  maxIteratorMessages: options.maxIteratorMessages ?? 1000,
+  maxIteratorMessages: options.maxIteratorMessages ?? 10_000,
   connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
   commandTimeoutMs: options.commandTimeoutMs ?? 10_000,
   livenessMarginMs: options.livenessMarginMs ?? 5000,

@@ -283,6 +283,7 @@ describe('the console', () => {
     await messageRows(page, 'one').waitFor();
     await page.getByLabel('Show messages of').selectOption('one');
     await messageRows(page, 'other').waitFor({ state: 'detached' });
+    await messageRows(page, 'one').waitFor();
     expect(await messageRows(page, 'one').count()).toBe(1);
     await page.getByLabel('Show messages of').selectOption('All channels');
     await messageRows(page, 'other').waitFor();

@@ -55,6 +55,13 @@ interface Item {
   reject(error: WeirError): void;
 }
 
+/**
+ * Of what is sent and unanswered; one publish may go over the bytes. Well below what a node holds for one connection: beyond that it
+ * refuses, and a refused publish is overtaken by those behind it.
+ */
+const MAX_UNANSWERED = 512;
+const MAX_UNANSWERED_BYTES = 1_048_576;
+
 /** Sockets do not tell when their buffer empties, so a full one is looked at again after this long, ms. */
 const BUFFER_POLL_MS = 10;
 
@@ -62,6 +69,7 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
   const live = new Set<Item>();
   let waiting: Item[] = [];
   let bytes = 0;
+  let unansweredBytes = 0;
   let lastOrder = 0;
   let connection: Connection | undefined;
   /** Set while all publishes wait after a temporary error. */
@@ -89,6 +97,7 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
   };
 
   const handleOutcome = (item: Item, outcome: Published | WeirError): void => {
+    unansweredBytes -= item.bytes;
     if (!live.has(item)) return;
     if (!(outcome instanceof WeirError)) {
       forget(item);
@@ -101,11 +110,20 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
     } else if (outcome.temporary && ++item.attempts < limits.maxAttempts) {
       requeue(item);
       pause(outcome.retryAfterMs ?? strategy(item.attempts, random));
-    } else fail(item, outcome);
+    } else {
+      fail(item, outcome);
+      pump();
+    }
   };
 
   const pump = (): void => {
-    while (connection && !paused && waiting.length > 0) {
+    while (
+      connection &&
+      !paused &&
+      waiting.length > 0 &&
+      live.size - waiting.length < MAX_UNANSWERED &&
+      unansweredBytes < MAX_UNANSWERED_BYTES
+    ) {
       if (connection.bufferedBytes > limits.maxBufferedBytes) {
         polling ??= clock.after(BUFFER_POLL_MS, () => {
           polling = undefined;
@@ -116,7 +134,10 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
       const item = waiting.shift()!;
       item.firstSentMs ??= clock.now();
       if (clock.now() - item.firstSentMs > IDEMPOTENCY_WINDOW_MS) fail(item, outcomeUnknown());
-      else connection.requestEncoded('publish', item.fields, (outcome) => handleOutcome(item, outcome));
+      else {
+        unansweredBytes += item.bytes;
+        connection.requestEncoded('publish', item.fields, (outcome) => handleOutcome(item, outcome));
+      }
     }
   };
 

@@ -139,10 +139,14 @@ export const createConnection = (
     }
   };
 
+  const armTimeout = (): void => {
+    cancelTimeout();
+    cancelTimeout = clock.after(setup.connectTimeoutMs, () => close(CLOSED, 'connect timeout'));
+  };
   const open = (value: string | undefined): void => {
     if (isClosed()) return;
     stage = 'opening';
-    cancelTimeout = clock.after(setup.connectTimeoutMs, () => close(CLOSED, 'connect timeout'));
+    armTimeout();
     transport = setup.transport(setup.url, {
       onOpen: () => {
         stage = 'handshake';
@@ -161,6 +165,8 @@ export const createConnection = (
       onClose: handleClose,
     });
   };
+  // `getToken` may hang; the socket gets its whole time afterwards.
+  armTimeout();
   fetchToken(setup.getToken).then(open, (error: unknown) => close(CLOSED, 'no token', error as WeirError));
 
   const requestEncoded: Connection['requestEncoded'] = (type, fields, onReply) =>

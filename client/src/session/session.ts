@@ -9,6 +9,9 @@ import { type Connection, type ConnectionSetup, createConnection } from './conne
 
 export type ClientState = 'disconnected' | 'connecting' | 'connected';
 
+/** What the session does not keep to itself. */
+export type SessionPush = Exclude<Push, ReconnectPush>;
+
 export interface SessionHooks {
   onState(state: ClientState, previous: ClientState, reason: TransportClose | undefined): void;
   onReconnecting(attempt: number, delayMs: number): void;
@@ -19,7 +22,7 @@ export interface SessionHooks {
   onDetach(connection: Connection): void;
   /** A second connection is open: subscribe there, then call `finishMove`. */
   onMove(connection: Connection): void;
-  onPush(connection: Connection, push: Push): void;
+  onPush(connection: Connection, push: SessionPush): void;
   onFlushed(): void;
   onError(error: WeirError): void;
   /** Disconnected for good: by the caller, or by a close that forbids to reconnect. */
@@ -37,7 +40,7 @@ type Phase =
   | { name: 'disconnected' }
   | { name: 'waiting'; cancel: Cancel }
   | { name: 'opening'; connection: Connection }
-  | { name: 'connected'; connection: Connection; cancelStable: Cancel };
+  | { name: 'connected'; connection: Connection };
 
 type Move =
   | { name: 'none' }
@@ -49,17 +52,7 @@ type Move =
 const STABLE_MS = 10_000;
 const NORMAL = 1000;
 
-const publicState = (phase: Phase): ClientState => {
-  switch (phase.name) {
-    case 'disconnected':
-      return 'disconnected';
-    case 'waiting':
-    case 'opening':
-      return 'connecting';
-    case 'connected':
-      return 'connected';
-  }
-};
+const publicState = ({ name }: Phase): ClientState => (name === 'waiting' || name === 'opening' ? 'connecting' : name);
 
 export const createSession = (
   setup: ConnectionSetup,
@@ -72,12 +65,15 @@ export const createSession = (
   let shown: ClientState = 'disconnected';
   let move: Move = { name: 'none' };
   let moveDeadlineMs = 0;
+  /** Asked for by a connection before it was the one in use. */
+  let nextMove: { connection: Connection; schedule(): void } | undefined;
   let attempts = 0;
+  let cancelStable = (): void => undefined;
   let sessionId: string | undefined;
 
   /** Handlers of the state event may call back into the session: whoever goes on after `enter` checks the phase again. */
   const enter = (next: Phase, reason?: TransportClose): void => {
-    if (phase.name === 'connected') phase.cancelStable();
+    cancelStable();
     phase = next;
     show(reason);
   };
@@ -100,11 +96,12 @@ export const createSession = (
   };
 
   const settle = (connection: Connection): void => {
-    const cancelStable = clock.after(STABLE_MS, () => {
+    cancelStable();
+    cancelStable = clock.after(STABLE_MS, () => {
       attempts = 0;
     });
-    if (phase.name === 'connected') phase.cancelStable();
-    phase = { name: 'connected', connection, cancelStable };
+    phase = { name: 'connected', connection };
+    if (nextMove?.connection === connection) nextMove.schedule();
     // First, so that handlers of the state event can use the connection.
     hooks.onAttach(connection);
     show();
@@ -122,14 +119,18 @@ export const createSession = (
 
   const handlePush = (connection: Connection, push: Push): void => {
     if (push.type === 'reconnect') {
-      if (phase.name === 'connected' && phase.connection === connection) scheduleMove(push);
+      const startMs = clock.now() + push.afterMs;
+      const deadlineMs = clock.now() + push.withinMs;
+      const schedule = (): void => scheduleMove(startMs, deadlineMs);
+      if (phase.name === 'connected' && phase.connection === connection) schedule();
+      else nextMove = { connection, schedule };
     } else hooks.onPush(connection, push);
   };
 
-  const scheduleMove = ({ afterMs, withinMs }: Pick<ReconnectPush, 'afterMs' | 'withinMs'>): void => {
+  const scheduleMove = (startMs: number, deadlineMs: number): void => {
     if (move.name !== 'none') return;
-    moveDeadlineMs = clock.now() + Math.max(afterMs, withinMs);
-    const cancel = clock.after(afterMs, () => {
+    moveDeadlineMs = Math.max(startMs, deadlineMs);
+    const cancel = clock.after(Math.max(0, startMs - clock.now()), () => {
       move = { name: 'opening', connection: open() };
     });
     move = { name: 'scheduled', cancel };
@@ -142,8 +143,7 @@ export const createSession = (
     const old = phase.connection;
     cancel();
     move = { name: 'none' };
-    phase.cancelStable();
-    const moved: Phase = { name: 'connected', connection: next, cancelStable: () => undefined };
+    const moved: Phase = { name: 'connected', connection: next };
     phase = moved;
     // First close, so that unanswered publishes are back in the queue before newer ones leave it.
     old.close(NORMAL, 'moved');
@@ -171,7 +171,7 @@ export const createSession = (
       const verdict = judgeClose(close);
       if (verdict.kind === 'retry') {
         const delayMs = verdict.serverDelayMs ?? strategy(++attempts, random);
-        scheduleMove({ afterMs: delayMs, withinMs: Math.max(0, moveDeadlineMs - clock.now()) });
+        scheduleMove(clock.now() + delayMs, moveDeadlineMs);
       }
       return;
     }
@@ -220,7 +220,7 @@ export const createSession = (
   const stop = (error: WeirError, reason?: TransportClose): void => {
     const last = phase;
     if (last.name === 'waiting') last.cancel();
-    if (last.name === 'connected') last.cancelStable();
+    cancelStable();
     phase = { name: 'disconnected' };
     attempts = 0;
     dropMove();

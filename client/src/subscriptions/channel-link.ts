@@ -59,6 +59,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
   let source: Connection | undefined;
   let joining: Joining = { name: 'none' };
   let attempts = 0;
+  let failure: WeirError | undefined;
   let cancelRetry = (): void => undefined;
 
   // Later, so that whoever subscribes can hear it.
@@ -104,6 +105,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
   const end = ({ code, reason }: Partial<Unsubscribed>, error: WeirError | undefined): void => {
     if (isOver()) return;
     state = 'unsubscribed';
+    failure = error;
     cancelRetry();
     source = undefined;
     joining = { name: 'none' };
@@ -212,7 +214,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     [Symbol.asyncIterator]: () => {
       const feed = createMessageFeed(setup.maxIteratorMessages, (ended) => feeds.delete(ended));
       feeds.add(feed);
-      if (isOver()) feed.end();
+      if (isOver()) feed.end(failure);
       return feed.iterator;
     },
   };

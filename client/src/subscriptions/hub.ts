@@ -18,6 +18,7 @@ export interface HubSetup {
 
 export interface Hub {
   subscribe(channel: string, options: SubscribeOptions): Subscription;
+  unsubscribe(channel: string): void;
   /** The connection in use from now on: every subscription joins it. */
   attach(connection: Connection): void;
   /** Every subscription joins this connection while the present one goes on; `onMoved` tells when all did. */
@@ -40,13 +41,10 @@ export const createHub = (setup: HubSetup): Hub => {
 
   const add = (channel: string, options: SubscribeOptions, origin: ChannelLink['origin']): ChannelLink => {
     const link = createChannelLink({
+      ...setup,
       channel,
       options,
       origin,
-      maxIteratorMessages: setup.maxIteratorMessages,
-      retryAfter: setup.retryAfter,
-      onThrown: setup.onThrown,
-      onUnhandledError: setup.onUnhandledError,
       onChanged: checkMoved,
       onUnsubscribed: (ended) => {
         if (links.get(channel) === ended) links.delete(channel);
@@ -68,6 +66,7 @@ export const createHub = (setup: HubSetup): Hub => {
       if (target) link.join(target);
       return link.subscription;
     },
+    unsubscribe: (channel) => links.get(channel)?.subscription.unsubscribe(),
     attach: (connection) => {
       current = connection;
       if (next === connection) next = undefined;
