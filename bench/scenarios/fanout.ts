@@ -14,7 +14,7 @@ import type { ServerName } from '../servers.ts';
 const SUBSCRIBERS = 1_000;
 const MAX_P99_MS = 100;
 /** Publications per second. */
-const RATES = [100, 500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000, 12_000];
+const RATES = [100, 500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000];
 /** npm `ws` ends between 100 and 500. */
 const FINE_RATES = [50, 100, 150, 200, 300, 500, 1_000];
 

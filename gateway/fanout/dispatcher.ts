@@ -10,7 +10,7 @@ import { BatchFrame } from './batch-frame.ts';
 import type { ChannelState, Subscriber, Subscription } from './channel-state.ts';
 
 /** Longest time a slice sends before it lets the event loop turn, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
-const SLICE_MS = 2;
+const SLICE_MS = 3;
 /** Connections between two looks at the clock. */
 const CLOCK_STRIDE = 16;
 
