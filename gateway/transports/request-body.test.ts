@@ -48,7 +48,7 @@ describe('a body that is kept', () => {
     deliver('x', true);
     expect(outcomes).toEqual([{ kind: 'tooLarge' }]);
     const far = reading();
-    far.deliver('x'.repeat(81), false);
+    far.deliver('x'.repeat(641), false);
     expect(far.outcomes).toEqual([{ kind: 'tooLarge' }]);
   });
 
@@ -68,7 +68,7 @@ describe('a body that is kept', () => {
 describe('a body that nobody wants', () => {
   it.each([
     ['to its end', 'nothing', (deliver: Deliver) => deliver('x'.repeat(50), true)],
-    ['far over the bound', 'more', (deliver: Deliver) => deliver('x'.repeat(81), false)],
+    ['far over the bound', 'more', (deliver: Deliver) => deliver('x'.repeat(641), false)],
     ['until its time is up', 'more', () => void vi.advanceTimersByTime(1001)],
   ] as const)('is read %s', (_, rest, happen) => {
     const { outcomes, deliver } = reading({ purpose: 'discard' });

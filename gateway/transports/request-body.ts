@@ -20,7 +20,7 @@ export interface BodyOptions {
  * How far over the bound a body is still read to its end, unkept: closing while the client writes would reset the
  * connection before it can read the answer.
  */
-const DISCARD_FACTOR = 8;
+const DISCARD_FACTOR = 64;
 
 /**
  * Reads the body. Calls `onEnd` at most once, and never after `abort`, which gives back what was kept.
