@@ -21,7 +21,7 @@ export const usage = (scenarios: readonly string[]): string => `Usage: npm run b
 Measures Weir beside raw uWebSockets.js and npm ws in one run; prints tables and writes JSON.
 
   --scenario <a,b>  ${scenarios.join(', ')} (all)
-  --server <a,b>    ${SERVER_NAMES.join(', ')} (all but weir-memory)
+  --server <a,b>    ${SERVER_NAMES.join(', ')} (what each scenario compares)
   --quick           fewer and shorter steps: to see that it works, not to quote
   --json <file>     where the JSON goes (bench/results/<time>.json)
   --help            this text`;

@@ -7,15 +7,28 @@ import { buildLoader, createLoader, type Loader } from './loader.ts';
 import { type Pinning, pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
 import type { Scenario } from './scenario.ts';
+import { avalanche } from './scenarios/avalanche.ts';
+import { catchUp } from './scenarios/catch-up.ts';
 import { connect } from './scenarios/connect.ts';
 import { fanout } from './scenarios/fanout.ts';
 import { idleMemory } from './scenarios/idle-memory.ts';
+import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
 import { publish } from './scenarios/publish.ts';
 import { stall } from './scenarios/stall.ts';
 import { buildControls, type ServerName, startServer } from './servers.ts';
 
-const scenarios: readonly Scenario[] = [fanout, manyChannels, publish, connect, idleMemory, stall];
+const scenarios: readonly Scenario[] = [
+  fanout,
+  manyChannels,
+  publish,
+  connect,
+  idleMemory,
+  stall,
+  catchUp,
+  jitter,
+  avalanche,
+];
 const BUSY_LOAD_AVERAGE = 0.5;
 /** sysexits.h EX_USAGE. */
 const EXIT_CODE_USAGE = 64;

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
@@ -10,7 +11,7 @@ import { startRedis } from '../loadbalancer/cluster/redis-process.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 
-export const SERVER_NAMES = ['raw-uws', 'npm-ws', 'weir-redis', 'weir-memory'] as const;
+export const SERVER_NAMES = ['raw-uws', 'npm-ws', 'weir-redis', 'weir-memory', 'weir-cluster'] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
 
 export interface BenchServer extends AsyncDisposable {
@@ -21,6 +22,8 @@ export interface BenchServer extends AsyncDisposable {
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
   readonly metrics?: () => Promise<string>;
+  /** Three nodes, Redis and HAProxy, on any core; undefined for a single server. */
+  readonly cluster?: Cluster;
 }
 
 const CONTROLS = ['raw-uws', 'npm-ws'] as const;
@@ -65,10 +68,31 @@ export const startControl = async (name: ControlName, pinning: Pinning): Promise
   };
 };
 
-const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): Promise<BenchServer> => {
+const requireBuild = (): void => {
   if (!existsSync(join(projectRoot(), 'dist', 'gateway', 'main.js'))) {
     throw new Error('dist/gateway/main.js is missing: run "npm run build" first; the bench measures the build');
   }
+};
+
+const CLUSTER_NODES = 3;
+
+const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
+  requireBuild();
+  const cluster = await startCluster({ nodes: CLUSTER_NODES, entry: 'built', env: { WEIR_LOG_LEVEL: 'warn' } });
+  // Beside the load generator on its core three nodes would measure the lack of cores.
+  for (const { pid } of [cluster.redis, cluster.haproxy, ...cluster.nodes]) await pinning.release(pid);
+  return {
+    name: 'weir-cluster',
+    port: cluster.haproxy.port,
+    pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
+    publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
+    cluster,
+    [Symbol.asyncDispose]: cluster.stop,
+  };
+};
+
+const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): Promise<BenchServer> => {
+  requireBuild();
   const redis = name === 'weir-redis' ? await startRedis() : undefined;
   // On the load generator's core it would wait for a process that never sleeps, and that wait would count as ours.
   if (redis !== undefined) await pinning.release(redis.pid);
@@ -101,5 +125,7 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
   };
 };
 
-export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> =>
-  name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
+export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> => {
+  if (name === 'weir-cluster') return startWeirCluster(pinning);
+  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
+};

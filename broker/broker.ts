@@ -16,6 +16,7 @@
 import type { ControlBus } from './control.ts';
 import type { History } from './history.ts';
 import type { ChannelPosition, Publication, PublishRequest } from './publication.ts';
+import type { Sessions } from './sessions.ts';
 
 export type { ChannelPosition } from './publication.ts';
 
@@ -29,6 +30,16 @@ export interface PublicationRun {
   readonly channel: string;
   readonly epoch: string;
   /** Never empty; `publications[i].offset === publications[0].offset + i`. */
+  readonly publications: readonly Publication[];
+}
+
+/** What a node knows and still holds of a channel. */
+export interface ChannelTail {
+  readonly channel: string;
+  readonly epoch: string;
+  /** The newest offset that was delivered to this node. */
+  readonly offset: number;
+  /** The newest ones it still holds: contiguous, in order; may be none. */
   readonly publications: readonly Publication[];
 }
 
@@ -55,6 +66,11 @@ export interface BrokerEvents {
    * of an outage are told at once; how it changes in between only when that lasts (`Broker.health` always knows).
    */
   onHealth(health: BrokerHealth): void;
+  /**
+   * The tails of the channels this node receives. A driver whose backplane lost the newest publications restores them from
+   * here, on every node, before numbering goes on.
+   */
+  tails(): Iterable<ChannelTail>;
   /** Every background error, named by where it happened. Never thrown elsewhere. */
   onError(error: Error, context: { readonly stage: string }): void;
 }
@@ -62,6 +78,7 @@ export interface BrokerEvents {
 export interface Broker {
   readonly history: History;
   readonly control: ControlBus;
+  readonly sessions: Sessions;
   /** Connects; resolves when publish and subscribe paths are usable. Keeps trying for ever; `onHealth` tells meanwhile. */
   start(events: BrokerEvents): Promise<void>;
   /**
@@ -77,6 +94,11 @@ export interface Broker {
   subscribe(channel: string): Promise<void>;
   /** Ends deliveries; idempotent; a `subscribe` that follows in the same tick wins. */
   unsubscribe(channel: string): Promise<void>;
+  /**
+   * Makes the path on which publications arrive anew, although it looks well: for a receiver that knows that it hears nothing.
+   * `onInterrupted` and `onRestored` follow, where the driver has a path that can be renewed. Not while degraded.
+   */
+  renewSubscriber(reason: string): void;
   health(): BrokerHealth;
   close(): Promise<void>;
 }

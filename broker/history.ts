@@ -16,6 +16,8 @@ export interface HistoryQuery {
   readonly start: HistoryStart;
   /** Most publications in the page, at least 1. A driver may end a page early, never empty, to bound its bytes: `more` tells. */
   readonly limit: number;
+  /** Bytes after which the page ends, never empty; a driver has a bound of its own as well. */
+  readonly maxBytes?: number;
   readonly reverse: boolean;
   /** Publications beyond the size or older than the time to live are not returned, even when still stored. */
   readonly bounds: HistoryBounds;

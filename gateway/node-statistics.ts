@@ -2,8 +2,7 @@
 import type { NodeStats } from '../protocol/http.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
-import type { Dispatcher } from './fanout/dispatcher.ts';
-import type { Hub } from './fanout/hub.ts';
+import type { Fanout } from './fanout/fanout.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import { createRateMeter } from './observability/rates.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
@@ -15,8 +14,7 @@ export interface NodeStatisticsOptions {
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
   readonly loop: EventLoopMeter;
-  readonly hub: Hub;
-  readonly dispatcher: Dispatcher;
+  readonly fanout: Fanout;
   readonly connections: ReadonlySet<Connection>;
   readonly brokerState: () => 'ready' | 'degraded';
   readonly nodeState: () => 'ready' | 'draining' | 'not_ready';
@@ -29,7 +27,8 @@ export interface NodeStatistics {
 }
 
 export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatistics => {
-  const { config, version, clock, metrics, loop, hub, dispatcher, connections, brokerState, nodeState } = options;
+  const { config, version, clock, metrics, loop, fanout, connections, brokerState, nodeState } = options;
+  const { hub } = fanout;
   const startedAtMs = clock.monotonicMs();
   const bufferedBytes = (): number => {
     let sum = 0;
@@ -50,8 +49,19 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
   metrics.gauge('weir_connections', () => connections.size);
   metrics.gauge('weir_subscriptions', () => hub.subscriptionCount);
   metrics.gauge('weir_channels', () => hub.channelCount);
-  metrics.gauge('weir_coalesce_delay_seconds', () => dispatcher.currentDelayMs / 1000);
+  metrics.gauge('weir_coalesce_delay_seconds', () => fanout.currentDelayMs / 1000);
   metrics.gauge('weir_outbox_bytes', bufferedBytes);
+  metrics.gauge('weir_ring_bytes', () => fanout.ringBytes);
+  metrics.gauge('weir_connections_parked', () => {
+    let parked = 0;
+    for (const connection of connections) if (connection.parked) parked++;
+    return parked;
+  });
+  metrics.gauge('weir_subscriptions_behind', () => {
+    let behind = 0;
+    for (const channel of hub.channels()) behind += channel.behind.size;
+    return behind;
+  });
   metrics.gauge('weir_broker_ready', () => (brokerState() === 'ready' ? 1 : 0));
   metrics.gauge('weir_event_loop_lag_seconds', () =>
     Object.entries(loop.takeLag()).map(([quantile, value]) => ({ labels: { quantile }, value })),

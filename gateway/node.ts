@@ -14,8 +14,7 @@ import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
 import { coalesceDelayMs } from './fanout/coalescing.ts';
-import { createDispatcher } from './fanout/dispatcher.ts';
-import { createHub } from './fanout/hub.ts';
+import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
@@ -25,6 +24,10 @@ import { createMetricsRegistry } from './observability/registry.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
+import { createMoving } from './session/moving.ts';
+import { createContinuation } from './session/continuation/continuation.ts';
+import { noSessions, type Sessions } from './session/continuation/sessions.ts';
+import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
 import { closingPace, visitInSlices } from './session/slices.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
@@ -54,6 +57,8 @@ const REFUSED_RETRY_MS = 1000;
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
+/** Channel logs together may keep this part of the memory budget. */
+const RINGS_PER_BUDGET = 2;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
@@ -80,14 +85,17 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
-  const dispatcher = createDispatcher({
+  const fanout = createFanout({
+    broker,
     clock,
     metrics,
-    maxOutboxBytes: config.maxOutboxBytes,
+    boundsOf: (channel) => namespaceOf(channel).history,
     delayMs: () => coalesceDelayMs(loop.utilisation, config.coalesceMaxMs),
+    maxChannelBytes: config.maxRingBytes,
+    maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
+    onError,
   });
-  const boundsOf = (channel: string) => namespaceOf(channel).history;
-  const hub = createHub({ broker, dispatcher, metrics, boundsOf, onError });
+  const { hub } = fanout;
   const publishing = createPublishing({ broker, namespaceOf, metrics, clock });
   const reading = createHistoryReading(broker, namespaceOf);
 
@@ -98,7 +106,16 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       connection.send({ type: 'status', broker: state });
     });
   };
-  const backplane = createBackplaneState({ broker, hub, metrics, logger, onError, onChanged: tellClients });
+  const backplane = createBackplaneState({
+    nodeName: config.nodeName,
+    broker,
+    clock,
+    hub,
+    metrics,
+    logger,
+    onError,
+    onChanged: tellClients,
+  });
   const brokerState = () => backplane.summary().state;
 
   const health = (): Health => {
@@ -121,12 +138,30 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
 
+  const sessions: Sessions =
+    config.sessionTtlMs === 0
+      ? noSessions
+      : createContinuation({
+          kept: broker.sessions,
+          control: broker.control,
+          controlTimeoutMs: config.controlTimeoutMs,
+          hub,
+          clock,
+          metrics,
+          nodeName: config.nodeName,
+          leaseMs: config.sessionTtlMs,
+          open: (connection, order) => openSubscription(connection, order, services),
+          toFailure: failureOf,
+          onError,
+        });
   const services: SessionServices = {
     settings: config,
     hub,
     access: createAccess(namespaceOf),
+    namespaceOf,
     publishing,
     reading,
+    sessions,
     metrics,
     clock,
     brokerState,
@@ -139,6 +174,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     run: (connection, command) => runCommand(connection, command, services),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
+    onDrain: (connection) => fanout.handleDrain(connection),
+    onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
@@ -152,8 +189,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     clock,
     metrics,
     loop,
-    hub,
-    dispatcher,
+    fanout,
     connections,
     brokerState,
     nodeState,
@@ -182,9 +218,22 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     },
   };
 
+  const moving = createMoving({
+    nodeName: config.nodeName,
+    control: broker.control,
+    connections,
+    deafForMs: backplane.deafForMs,
+    deafMoveAfterMs: config.deafMoveAfterMs,
+    random: Math.random,
+    logger,
+    onError,
+  });
+
   const announce = (): void => {
     statistics.sample();
-    broker.control.announce({ version }).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
+    if (stage === 'serving') moving.look();
+    const info = { version, ready: nodeState() === 'ready' };
+    broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
   const drainOnce = async (): Promise<void> => {
@@ -195,12 +244,13 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     await visitInSlices(connections, pace, (connection) => connection.close(code, name));
     // What was accepted is answered before the broker goes; its own timeout bounds the wait.
     await Promise.allSettled(pendingRequests);
+    await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
+    backplane.close();
     listeners?.close();
     deadlines.close();
-    hub.close();
-    dispatcher.close();
+    fanout.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -228,6 +278,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         () => {
           if (stage !== 'starting') return;
           stage = 'serving';
+          backplane.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

@@ -33,6 +33,7 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_node_ready', instance)]: always(1),
     [node('weir_node_draining', instance)]: always(0),
     [node('weir_broker_ready', instance)]: always(1),
+    [node('weir_node_deaf', instance)]: always(0),
     [node('weir_broker_interruptions_total', instance)]: always(0),
     [node('weir_broker_errors_total', instance, ',stage="subscribe"')]: always(0),
     [node('weir_publications_total', instance, ',source="http"')]: rising(100),
@@ -52,7 +53,9 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_connections_closed_total', instance, ',code="1001"')]: rising(15),
     [node('weir_connections_closed_total', instance, ',code="3008"')]: always(0),
     [node('weir_connections_refused_total', instance, ',reason="origin"')]: always(0),
+    [node('weir_connections_parked', instance)]: always(3),
     [node('weir_outbox_bytes', instance)]: always(1000),
+    [node('weir_ring_bytes', instance)]: always(500_000),
     [node('weir_memory_budget_bytes', instance)]: always(1_000_000),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="200"')]: rising(100),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="503"')]: always(0),
@@ -139,6 +142,16 @@ export const incidents: readonly Incident[] = [
     firing: ['WeirNoNodeReady', 'WeirNodeNotReady', 'WeirBrokerDegraded', 'WeirPublishErrors', 'WeirServerErrors'],
   },
   {
+    name: 'a node that publishes and hears nothing',
+    series: {
+      [node('weir_node_deaf', a)]: turns(0, 1),
+      [node('weir_broker_ready', a)]: turns(1, 0),
+      [node('weir_node_ready', a)]: turns(1, 0),
+      [activeServers]: turns(3, 2),
+    },
+    firing: ['WeirNodeDeaf', 'WeirBrokerDegraded', 'WeirNodeNotReady'],
+  },
+  {
     name: 'a broker link that flaps',
     series: { [node('weir_broker_interruptions_total', a)]: rising(1) },
     firing: ['WeirBrokerUnstable'],
@@ -183,13 +196,23 @@ export const incidents: readonly Incident[] = [
     firing: ['WeirEventLoopLag', 'WeirNodeFull'],
   },
   {
-    name: 'many clients cut as too slow',
+    name: 'a node whose network takes no more: its clients are parked',
+    series: { [node('weir_connections_parked', a)]: turns(3, 400) },
+    firing: ['WeirConnectionsParked'],
+  },
+  {
+    name: 'a small node with a few clients on a bad network',
+    series: { [node('weir_connections', a)]: always(100), [node('weir_connections_parked', a)]: always(15) },
+    firing: [],
+  },
+  {
+    name: 'many clients that read no replies',
     series: { [node('weir_connections_closed_total', a, ',code="3008"')]: rising(3) },
     firing: ['WeirSlowConsumers'],
   },
   {
-    name: 'stalled sockets that fill the memory',
-    series: { [node('weir_outbox_bytes', a)]: turns(1000, 900_000) },
+    name: 'stalled sockets that fill the memory beside the rings',
+    series: { [node('weir_outbox_bytes', a)]: turns(1000, 400_000) },
     firing: ['WeirMemoryBudget'],
   },
   {

@@ -79,6 +79,15 @@ export const alertRules: readonly AlertRule[] = [
       'Publishes through it fail with 503 and its subscribers are told `degraded`. On all nodes at once: Redis; on one: its link.',
   },
   {
+    name: 'WeirNodeDeaf',
+    expr: `${q.value('weir_node_deaf')} == 1`,
+    for: '15s',
+    severity: 'critical',
+    summary: '{{ $labels.instance }} publishes and hears nothing',
+    description:
+      'Publications are acknowledged and do not arrive, and a new link did not help. Its clients move while another node is ready; restart it, and look at what stands between it and Redis.',
+  },
+  {
     name: 'WeirBrokerUnstable',
     expr: `${sum(q.increase('weir_broker_interruptions_total', {}, '15m'), 'instance')} > 3`,
     for: '0s',
@@ -148,21 +157,32 @@ export const alertRules: readonly AlertRule[] = [
     description: 'It has no reserve for a burst or for the clients of a node that fails. Add nodes.',
   },
   {
+    name: 'WeirConnectionsParked',
+    // A share, because some phones on a bad network are always parked; a count, because two of ten clients are no incident.
+    expr: `${q.value('weir_connections_parked')} / ${q.value('weir_connections')} > 0.05 and ${q.value('weir_connections_parked')} > 20`,
+    for: '5m',
+    severity: 'warning',
+    summary: 'More than 5 % of the connections of {{ $labels.instance }} do not take their messages',
+    description:
+      'They lose nothing while ring and history last, and are late. Row Backpressure: many at once is usually the network of the node, or a channel too fast for its clients; consider policy `latest` or `conflate` there.',
+  },
+  {
     name: 'WeirSlowConsumers',
     expr: `${sum(q.growth('weir_connections_closed_total', { code: '3008' }), 'instance')} > 20`,
     for: '0s',
     severity: 'warning',
-    summary: '{{ $labels.instance }} cut clients that were too slow',
+    summary: '{{ $labels.instance }} cut clients that did not read their replies',
     description:
-      'Row Backpressure. Many at once is usually the network of the node, a few again and again are clients on a channel too fast for them.',
+      'They sent commands and did not read the answers, up to maxOutboxBytes. "Client commands" in the row Traffic in and out tells which; usually a client with a bug or worse.',
   },
   {
     name: 'WeirMemoryBudget',
-    expr: `${q.value('weir_outbox_bytes')} / ${q.value('weir_memory_budget_bytes')} > 0.8`,
+    expr: `(${q.value('weir_outbox_bytes')} + ${q.value('weir_ring_bytes')}) / ${q.value('weir_memory_budget_bytes')} > 0.8`,
     for: '1m',
     severity: 'critical',
     summary: '{{ $labels.instance }} has used 80 % of its memory budget',
-    description: 'Buffered bytes for slow sockets. Beyond the budget clients are cut.',
+    description:
+      'Bytes that sockets have not taken, and rings. Rings stop at half of the budget by themselves, so the rest are sockets: row Backpressure.',
   },
   {
     name: 'WeirConnectionsRefused',

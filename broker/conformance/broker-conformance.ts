@@ -5,6 +5,7 @@ import { deliveryCases } from './delivery-cases.ts';
 import type { ConformanceHarness } from './harness.ts';
 import { historyCases } from './history-cases.ts';
 import { numberingCases } from './numbering-cases.ts';
+import { sessionCases } from './session-cases.ts';
 
 export const describeBrokerConformance = (name: string, harness: ConformanceHarness): void => {
   describe(name, () => {
@@ -12,5 +13,6 @@ export const describeBrokerConformance = (name: string, harness: ConformanceHarn
     deliveryCases(harness);
     historyCases(harness);
     controlCases(harness);
+    sessionCases(harness);
   });
 };

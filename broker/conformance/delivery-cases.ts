@@ -168,6 +168,7 @@ export const deliveryCases = (harness: ConformanceHarness): void => {
         onInterrupted: () => undefined,
         onRestored: () => undefined,
         onHealth: () => undefined,
+        tails: () => [],
         onError: (_, { stage }) => void stages.push(stage),
       });
       await broker.subscribe('x');

@@ -1,5 +1,5 @@
 // What a driver supplies to the conformance suite, and the instruments the suite works with.
-import type { Broker, BrokerEvents, BrokerHealth, PublicationRun } from '../broker.ts';
+import type { Broker, BrokerEvents, BrokerHealth, ChannelTail, PublicationRun } from '../broker.ts';
 import type { BrokerClock } from '../clock.ts';
 import type { HistoryBounds, Publication, PublishRequest } from '../publication.ts';
 
@@ -41,6 +41,22 @@ export interface Recorder extends BrokerEvents {
   offsets(channel: string): number[];
 }
 
+/** As a hub has them that keeps everything. */
+const tailsOf = (runs: readonly PublicationRun[]): ChannelTail[] => {
+  const tails = new Map<string, { channel: string; epoch: string; offset: number; publications: Publication[] }>();
+  for (const { channel, epoch, publications } of runs) {
+    let tail = tails.get(channel);
+    if (tail?.epoch !== epoch) tails.set(channel, (tail = { channel, epoch, offset: 0, publications: [] }));
+    for (const publication of publications) {
+      if (publication.offset <= tail.offset) continue;
+      if (publication.offset > tail.offset + 1) tail.publications = [];
+      tail.publications.push(publication);
+      tail.offset = publication.offset;
+    }
+  }
+  return [...tails.values()];
+};
+
 export const createRecorder = (): Recorder => {
   const runs: PublicationRun[] = [];
   const health: BrokerHealth[] = [];
@@ -59,6 +75,7 @@ export const createRecorder = (): Recorder => {
     onInterrupted: () => void path.push('interrupted'),
     onRestored: () => void path.push('restored'),
     onHealth: (next) => void health.push(next),
+    tails: () => tailsOf(runs),
     onError: (error, { stage }) => void errors.push({ error, stage }),
   };
 };

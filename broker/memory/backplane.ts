@@ -12,6 +12,7 @@ import {
   UNPUBLISHED_NUMBERING_TTL_MS,
 } from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
+import { createSessionTable, type SessionTable } from './session-table.ts';
 
 /** One broker's place on the backplane. */
 export interface Attachment {
@@ -28,6 +29,7 @@ export interface Lease {
 
 export interface MemoryBackplane {
   readonly clock: BrokerClock;
+  readonly sessions: SessionTable;
   publish(request: PublishRequest): PublishResult;
   read(query: HistoryQuery): HistoryPage;
   position(channel: string): ChannelPosition;
@@ -123,6 +125,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
 
   return {
     clock,
+    sessions: createSessionTable(clock),
     publish({ channel: name, body, timeMs, key, messageId, history }) {
       const nowMs = clock.nowMs();
       forgetMessages(nowMs);

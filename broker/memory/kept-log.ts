@@ -16,6 +16,13 @@ export interface KeptLog {
   ): { readonly publications: Publication[]; readonly more: boolean };
 }
 
+/** Up to the publication that fills the bound, at least one. */
+const withinBytes = (page: Publication[], maxBytes = Infinity): Publication[] => {
+  let bytes = 0;
+  const last = page.findIndex(({ body }) => (bytes += body.length) >= maxBytes);
+  return last === -1 ? page : page.slice(0, last + 1);
+};
+
 export const createKeptLog = (): KeptLog => {
   // Offsets are contiguous: kept[i].offset === kept[first].offset + (i - first).
   let kept: Publication[] = [];
@@ -54,7 +61,7 @@ export const createKeptLog = (): KeptLog => {
       kept = [];
       first = 0;
     },
-    select({ start, limit, reverse, bounds }, headOffset, nowMs) {
+    select({ start, limit, maxBytes, reverse, bounds }, headOffset, nowMs) {
       if (first === kept.length) return { publications: [], more: false };
       let low = Math.max(firstNotOlderThan(nowMs - bounds.ttlMs), indexOf(headOffset - bounds.size + 1));
       let end = kept.length;
@@ -62,9 +69,11 @@ export const createKeptLog = (): KeptLog => {
       else if (start.kind === 'after' && reverse) end = Math.min(end, indexOf(start.offset));
       else if (start.kind === 'after') low = Math.max(low, indexOf(start.offset + 1));
       if (low >= end) return { publications: [], more: false };
-      const more = end - low > limit;
-      if (reverse) return { publications: kept.slice(Math.max(low, end - limit), end).reverse(), more };
-      return { publications: kept.slice(low, Math.min(end, low + limit)), more };
+      const page = reverse
+        ? kept.slice(Math.max(low, end - limit), end).reverse()
+        : kept.slice(low, Math.min(end, low + limit));
+      const publications = withinBytes(page, maxBytes);
+      return { publications, more: end - low > publications.length };
     },
   };
 };

@@ -105,6 +105,11 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       read: (query) => settle(() => backplane.read(query)),
       positions: (channels) => settle(() => channels.map((channel) => backplane.position(channel))),
     },
+    sessions: {
+      save: (records, leaseMs) => settle(() => backplane.sessions.save(records, leaseMs)),
+      claim: (claim, leaseMs) => settle(() => backplane.sessions.claim(claim, leaseMs)),
+      remove: (sessions, leaseMs) => settle(() => backplane.sessions.remove(sessions, leaseMs)),
+    },
     start(events) {
       if (state.kind !== 'new') return Promise.reject(new BrokerUnavailableError(`the broker is ${state.kind}`));
       state = { kind: 'started', events };
@@ -122,6 +127,8 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
         subscribed.delete(channel);
         backplane.unsubscribe(channel, attachment);
       }),
+    // Deliveries do not leave the process: there is no path to renew.
+    renewSubscriber: () => undefined,
     health() {
       if (state.kind === 'started') return { state: 'ready' };
       return { state: 'degraded', affected: 'both', reason: state.kind === 'new' ? 'not started' : 'closed' };

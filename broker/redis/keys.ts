@@ -1,18 +1,38 @@
 // The names of keys and topics in Redis: `<prefix>:{<tag>}:<kind>:<rest>`.
 import { PARTITION_TAGS, partitionOf } from './partition.ts';
 
-/** `m` numbering (string), `s` stream, `i` seen message id (string), `c` topic of a channel. */
+/** `m` numbering (string), `s` stream, `i` seen message id (string), `c` topic of a channel, `h` held after a failover. */
 export interface ChannelKeys {
+  readonly partition: number;
   readonly meta: string;
   readonly stream: string;
   readonly topic: string;
   /** Followed by the message id. */
   readonly seenPrefix: string;
+  /** What nodes know beyond the numbering after a failover (see lua/restore.lua). */
+  readonly held: string;
+  /** Decisions after failovers, shared by all channels one call may touch. */
+  readonly rounds: string;
 }
 
+/** What one call may touch: all partitions of a server that stands alone, or one hash slot of a cluster. */
+export type CallReach = 'server' | 'slot';
+
 export interface KeySpace {
+  readonly reach: CallReach;
+  /** Classic pub/sub of a cluster is copied to every node, sharded pub/sub stays with the owner of the slot. */
+  readonly notifyCommand: 'PUBLISH' | 'SPUBLISH';
   of(channel: string): ChannelKeys;
+  /** Hash of a session (lua/session-save.lua). */
+  ofSession(session: string): { readonly partition: number; readonly key: string };
+  /** The partition that stands for all whose channels share their decisions after a failover with this one's. */
+  scopeOf(partition: number): number;
+  /** See `ChannelKeys.rounds`. */
+  roundsOf(partition: number): string;
+  /** Splits work into the calls it needs; what belongs to one channel stays together and in order. */
+  groupByCall<T>(items: readonly T[], channelOf: (item: T) => string): readonly (readonly T[])[];
   readonly control: {
+    readonly partition: number;
     /** Sorted set: node name by the end of its lease, Unix ms of the server. */
     readonly index: string;
     /** Followed by the node name: the lease, JSON of a `NodeRecord`. */
@@ -26,20 +46,50 @@ export interface KeySpace {
 /** Control keys are few; one partition keeps the scripts on them in one slot. */
 const CONTROL_PARTITION = 0;
 
-export const createKeySpace = (prefix: string): KeySpace => {
+const groupByPartition = <T>(items: readonly T[], channelOf: (item: T) => string): T[][] => {
+  const groups = new Map<number, T[]>();
+  for (const item of items) {
+    const partition = partitionOf(channelOf(item));
+    const group = groups.get(partition);
+    if (group === undefined) groups.set(partition, [item]);
+    else group.push(item);
+  }
+  return [...groups.values()];
+};
+
+export const createKeySpace = (prefix: string, reach: CallReach = 'server'): KeySpace => {
   const bases = PARTITION_TAGS.map((tag) => `${prefix}:{${tag}}:`);
   const control = bases[CONTROL_PARTITION]!;
+  const scopeOf = (partition: number): number => (reach === 'server' ? CONTROL_PARTITION : partition);
+  const roundsOf = (partition: number): string => `${bases[scopeOf(partition)]!}rounds`;
   return {
+    reach,
+    scopeOf,
+    roundsOf,
+    notifyCommand: reach === 'slot' ? 'SPUBLISH' : 'PUBLISH',
     of(channel) {
-      const base = bases[partitionOf(channel)]!;
+      const partition = partitionOf(channel);
+      const base = bases[partition]!;
       return {
+        partition,
         meta: `${base}m:${channel}`,
         stream: `${base}s:${channel}`,
         topic: `${base}c:${channel}`,
         seenPrefix: `${base}i:${channel}:`,
+        held: `${base}h:${channel}`,
+        rounds: roundsOf(partition),
       };
     },
+    ofSession(session) {
+      const partition = partitionOf(session);
+      return { partition, key: `${bases[partition]!}session:${session}` };
+    },
+    groupByCall(items, channelOf) {
+      if (items.length === 0) return [];
+      return reach === 'server' ? [items] : groupByPartition(items, channelOf);
+    },
     control: {
+      partition: CONTROL_PARTITION,
       index: `${control}nodes`,
       leasePrefix: `${control}node:`,
       requestTopic: `${control}request`,
@@ -47,10 +97,3 @@ export const createKeySpace = (prefix: string): KeySpace => {
     },
   };
 };
-
-/**
- * Splits work into the calls it needs, one per place the keys may live at, keeping order. A standalone server holds every
- * partition, so there is one; a cluster would name the owner of the channel's partition here.
- */
-export const groupByCallTarget = <T>(items: readonly T[]): readonly (readonly T[])[] =>
-  items.length === 0 ? [] : [items];

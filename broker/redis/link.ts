@@ -14,11 +14,16 @@ const CONNECT_TIMEOUT_MS = 3_000;
 /** Below the silence limit, since ioredis asks nothing in between while the server loads its data. */
 const LOADING_RETRY_MS = 1_000;
 
+/** Begin of the error with which ioredis meets a reply to no command. */
+const SURPLUS_REPLY = 'Command queue state error';
+
 export interface LinkOptions {
   readonly url: string;
   /** Names the connection in errors and in CLIENT LIST. */
   readonly name: string;
   readonly reconnectDelayMs: ReconnectSchedule;
+  /** False where INFO may need a login that comes later; true when absent. */
+  readonly readyCheck?: boolean;
   /** Runs on every new connection before it counts as up; when it rejects, the connection is given up. */
   prepare(redis: Redis): Promise<void>;
   onUp(): void;
@@ -60,6 +65,7 @@ export const createLink = (options: LinkOptions): Link => {
     connectTimeout: CONNECT_TIMEOUT_MS,
     maxLoadingRetryTime: LOADING_RETRY_MS,
     disconnectTimeout: PING_INTERVAL_MS,
+    enableReadyCheck: options.readyCheck ?? true,
     keepAlive: 10_000,
     retryStrategy: options.reconnectDelayMs,
   });
@@ -124,6 +130,11 @@ export const createLink = (options: LinkOptions): Link => {
   });
 
   redis.on('error', (thrown: Error) => {
+    // ioredis takes the notice that a slot moved away (an unasked SUNSUBSCRIBE) for an answer; nothing later can be trusted.
+    if (thrown.message.startsWith(SURPLUS_REPLY)) {
+      if (state === 'up' || state === 'preparing') reset('the server ended subscriptions that were not given up');
+      return;
+    }
     const error = driverError(thrown);
     if (state === 'up') lossReason = error.message;
     if (state !== 'closed') options.onError(error, `redis.${name}.connect`);

@@ -1,7 +1,7 @@
 // One call of publish.lua: which publications it carries, its bytes on the wire, and what its answer means.
 //
 // The command is encoded here, as one buffer, because ioredis would build it from some ten strings per publication.
-import type { PublishResult } from '../broker.ts';
+import type { ChannelPosition, PublishResult } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
@@ -61,11 +61,13 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   let seenCount = 0;
   let plans = '';
   let routingKey = '';
+  let rounds = '';
   let binaryBytes = 0;
   for (const group of groups) {
     const { channel, history } = group.at(-1)!.request;
     const names = settings.keySpace.of(channel);
     routingKey ||= names.meta;
+    rounds = names.rounds;
     keys += bulk(names.meta) + bulk(names.stream);
     let flags = '';
     for (const publish of group) {
@@ -82,11 +84,11 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
     plans += bulk(names.topic) + bulk(String(history.size)) + bulk(String(history.ttlMs)) + bulk(flags);
   }
 
-  const keyCount = groups.length * 2 + seenCount;
+  const keyCount = groups.length * 2 + seenCount + 1;
   const parts = 3 + keyCount + 5 + groups.length * 4 + publishes.length;
   const text =
-    `*${parts}\r\n$7\r\nEVALSHA\r\n$40\r\n${settings.sha}\r\n${bulk(String(keyCount))}${keys}${seenKeys}` +
-    `$7\r\nPUBLISH\r\n${bulk(settings.epochCandidate)}${bulk(String(settings.numberingTtlMs))}` +
+    `*${parts}\r\n$7\r\nEVALSHA\r\n$40\r\n${settings.sha}\r\n${bulk(String(keyCount))}${keys}${seenKeys}${bulk(rounds)}` +
+    `${bulk(settings.keySpace.notifyCommand)}${bulk(settings.epochCandidate)}${bulk(String(settings.numberingTtlMs))}` +
     `${bulk(String(settings.idempotencyWindowMs))}${bulk(String(groups.length))}${plans}`;
   const frame = Buffer.allocUnsafe(Buffer.byteLength(text) + binaryBytes);
   let at = frame.write(text, 'utf8');
@@ -104,7 +106,11 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
 };
 
 /** Settles a channel's publications from its line of the result. Returns the error when nothing was appended. */
-export const settleGroup = (group: readonly PendingPublish[], line: string): Error | undefined => {
+export const settleGroup = (
+  group: readonly PendingPublish[],
+  line: string,
+  onAppended: (request: PublishRequest, position: ChannelPosition) => void,
+): Error | undefined => {
   if (line.startsWith('!')) return new Error(line.slice(1));
   const words = line.split(' ');
   const epoch = words[1]!;
@@ -116,7 +122,11 @@ export const settleGroup = (group: readonly PendingPublish[], line: string): Err
   for (let i = 0; i < group.length; i += 1) {
     const duplicate = duplicates.get(i);
     if (duplicate !== undefined) group[i]!.resolve(duplicate);
-    else group[i]!.resolve({ epoch, offset: (offset += 1), duplicate: false });
+    else {
+      const position = { epoch, offset: (offset += 1), duplicate: false };
+      onAppended(group[i]!.request, position);
+      group[i]!.resolve(position);
+    }
   }
   return undefined;
 };

@@ -4,14 +4,14 @@
 // does), so that load raises the size of calls and not their number. One connection and calls answered in order keep the
 // order per channel.
 import { Command, type Redis } from 'ioredis';
-import type { PublishResult } from '../broker.ts';
+import type { ChannelPosition, PublishResult } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { BrokerUnavailableError } from '../broker.ts';
-import { groupByCallTarget } from './keys.ts';
 import { driverError } from './driver-error.ts';
 import { encodePublishCall, settleGroup, toPending, type PendingPublish, type PublishCall } from './publish-call.ts';
 import { createPublishQueue } from './publish-queue.ts';
+import { createOwnTail, type OwnPublication } from './own-tail.ts';
 import { isNoScript, loadScript } from './script.ts';
 
 /** Calls under way from which on the batch grows. */
@@ -27,13 +27,19 @@ export interface PublisherOptions {
   readonly idempotencyWindowMs: number;
   readonly redis: () => Redis;
   readonly isUp: () => boolean;
+  /** Resolves when the nodes have decided what the script asked for with an answer that begins with "?". */
+  decide(channel: string, answer: string): Promise<void>;
   /** The connection is of no use any more. */
   reset(reason: string): void;
+  /** A call as a whole was refused or lost; nothing is known of why. */
+  onFailure(error: unknown): void;
   onError(error: Error, stage: string): void;
 }
 
 export interface Publisher {
   publish(request: PublishRequest): Promise<PublishResult>;
+  /** The newest publications this node had acknowledged. */
+  acknowledged(): readonly OwnPublication[];
   /** On every new connection, before it counts as up. */
   prepare(redis: Redis): Promise<void>;
   /** Rejects everything that waits. Calls under way reject with their connection. */
@@ -44,7 +50,7 @@ const unavailable = (message: string, cause?: unknown): BrokerUnavailableError =
   new BrokerUnavailableError(message, cause === undefined ? undefined : { cause });
 
 export const createPublisher = (options: PublisherOptions): Publisher => {
-  const script = loadScript('publish.lua');
+  const script = loadScript('numbering.lua', 'publish.lua');
   // Half of the time for waiting, so that what is sent has the other half: a refusal before sending leaves no doubt.
   const queue = createPublishQueue({ maxBytes: MAX_QUEUED_BYTES, maxWaitMs: options.publishTimeoutMs / 2 });
   let scheduled = false;
@@ -54,6 +60,10 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
   // Calls the server refused because it lost the script. Nothing else leaves before they were sent again, in order.
   let refused: PublishCall[] = [];
   let loading = false;
+  const ownTail = createOwnTail();
+  // Publications nothing was appended of because the nodes have to decide first. Nothing else leaves before them.
+  let undecided: PendingPublish[] = [];
+  let decisions = 0;
 
   const rejectAll = (publishes: readonly PendingPublish[], error: Error): void => {
     for (const publish of publishes) publish.reject(error);
@@ -63,11 +73,49 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
     for (const group of call.groups) rejectAll(group, error);
   };
 
+  const hold = (group: readonly PendingPublish[], answer: string): void => {
+    undecided.push(...group);
+    decisions += 1;
+    const drop = (error: Error): void => {
+      undecided = undecided.filter((publish) => !group.includes(publish));
+      rejectAll(group, error);
+    };
+    const waitedMs = performance.now() - group[0]!.queuedAtMs;
+    const timer = setTimeout(
+      () => drop(unavailable('the publication waited too long for a decision after a failover and was not sent')),
+      options.publishTimeoutMs - waitedMs,
+    );
+    const finish = (): void => {
+      clearTimeout(timer);
+      decisions -= 1;
+      proceed();
+    };
+    options.decide(group[0]!.request.channel, answer).then(finish, (error: unknown) => {
+      drop(unavailable('Redis failed over, and the nodes could not decide how to go on', error));
+      finish();
+    });
+  };
+
+  const sendDecided = (): void => {
+    const nowMs = performance.now();
+    const waiting = undecided.filter(({ queuedAtMs }) => nowMs - queuedAtMs < options.publishTimeoutMs);
+    undecided = [];
+    sendAll(waiting);
+  };
+
   const settleCall = (call: PublishCall, lines: readonly string[]): void => {
     let firstError: Error | undefined;
+    const atMs = performance.now();
+    const onAppended = (request: PublishRequest, { epoch, offset }: ChannelPosition): void =>
+      ownTail.add({ request, epoch, offset, atMs });
     for (let i = 0; i < call.groups.length; i += 1) {
       const group = call.groups[i]!;
-      const error = settleGroup(group, lines[i]!);
+      const line = lines[i]!;
+      if (line.startsWith('?')) {
+        hold(group, line);
+        continue;
+      }
+      const error = settleGroup(group, line, onAppended);
       if (error === undefined) continue;
       firstError ??= error;
       rejectAll(group, unavailable('the publication was refused by Redis', error));
@@ -114,7 +162,13 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       (error: unknown) =>
         settle(() => {
           if (isNoScript(error)) refused.push(call);
-          else failCall(call, unavailable('the connection to Redis failed before the answer', driverError(error)));
+          else {
+            options.onFailure(error);
+            failCall(
+              call,
+              unavailable('Redis refused, or the connection failed before the answer', driverError(error)),
+            );
+          }
         }),
     );
     options.redis().sendCommand(command);
@@ -143,18 +197,26 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       });
   };
 
+  const sendAll = (publishes: readonly PendingPublish[]): void => {
+    for (const group of options.keySpace.groupByCall(publishes, ({ request }) => request.channel)) {
+      send(encodePublishCall(group, { ...options, sha: script.sha, epochCandidate }));
+    }
+  };
+
   const proceed = (): void => {
     if (loading) return;
     if (refused.length > 0) {
       if (calls === 0) sendRefusedAgain();
       return;
     }
+    if (undecided.length > 0) {
+      if (calls === 0 && decisions === 0) sendDecided();
+      return;
+    }
     while (calls < MAX_CALLS) {
       const publishes = queue.take(performance.now());
       if (publishes.length === 0) return;
-      for (const group of groupByCallTarget(publishes)) {
-        send(encodePublishCall(group, { ...options, sha: script.sha, epochCandidate }));
-      }
+      sendAll(publishes);
     }
   };
 
@@ -178,7 +240,10 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
         setImmediate(flush);
       });
     },
+    acknowledged: () => ownTail.all(),
     async prepare(redis) {
+      // A call that was lost with its connection may have begun an epoch of this name on a server that is gone.
+      epochCandidate = options.randomId();
       await redis.script('LOAD', script.source);
     },
     abandon(reason) {

@@ -1,8 +1,8 @@
 // The Redis driver: publications through one script per tick, deliveries over pub/sub, history in streams.
 //
-// Three connections, so that none waits for another: commands (publish, leases), subscriber, history reads.
+// A server that takes writes is a shard with three links (shard.ts); a cluster has several, the others one (shards.ts).
 // While the subscriber is not connected, `subscribe` of a new channel is refused at once; channels subscribed before are
-// subscribed anew before `onRestored`, which also waits for the history link: it is what the receiver heals with.
+// subscribed anew before `onRestored`, which also waits for the history links: they are what the receiver heals with.
 import type { Broker, BrokerEvents, BrokerHealth } from '../broker.ts';
 import { BrokerUnavailableError } from '../broker.ts';
 import {
@@ -15,20 +15,23 @@ import {
   type BrokerClock,
 } from '../clock.ts';
 import { createHealthReports } from './health-reports.ts';
+import { createHistoryRouter } from './history-router.ts';
 import { createKeySpace } from './keys.ts';
-import { createLink, type Link } from './link.ts';
-import { createPublisher } from './publisher.ts';
 import { createReconnectSchedule } from './reconnect-schedule.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
-import { createRedisHistory } from './redis-history.ts';
-import { checkRedisUrl } from './redis-url.ts';
-import { createSubscriber } from './subscriber.ts';
+import { createRedisSessions } from './redis-sessions.ts';
+import { parseRedisUrl } from './redis-url.ts';
+import { createRestoration } from './restoration.ts';
+import { createRounds } from './rounds.ts';
+import { createShard } from './shard.ts';
+import { createShards } from './shards.ts';
+import { createTopology } from './topologies.ts';
 
 export { RedisUrlError } from './redis-url.ts';
 
 export interface RedisBrokerOptions {
-  /** `redis://` or `rediss://`. */
+  /** `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`. */
   readonly url: string;
   /** In front of every key and topic; clusters with different prefixes share a Redis without meeting. */
   readonly prefix: string;
@@ -42,41 +45,50 @@ export interface RedisBrokerOptions {
   readonly idempotencyWindowMs?: number;
   /** How long a channel keeps its numbering after its last publication, ms. */
   readonly numberingTtlMs?: number;
+  /** How long nodes wait for one another to restore what a server that took over misses, ms. */
+  readonly restoreTimeoutMs?: number;
   /** How long a change within an outage lasts before it is told, ms. */
   readonly healthSettleMs?: number;
 }
 
 const DEFAULT_PUBLISH_TIMEOUT_MS = 2_000;
 const DEFAULT_HEALTH_SETTLE_MS = 1_000;
+const DEFAULT_RESTORE_TIMEOUT_MS = 1_500;
 
 /** Throws `RedisUrlError` for URLs it cannot serve. */
 export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
-  const url = checkRedisUrl(options.url);
+  const target = parseRedisUrl(options.url);
   const clock = options.clock ?? systemClock;
   const randomId = options.randomId ?? randomEpoch;
   const numberingTtlMs = options.numberingTtlMs ?? NUMBERING_TTL_MS;
-  const keySpace = createKeySpace(options.prefix);
+  const keySpace = createKeySpace(options.prefix, target.kind === 'cluster' ? 'slot' : 'server');
   const reconnectDelayMs = createReconnectSchedule();
 
   let events: BrokerEvents | undefined;
   let closed = false;
-  // From the loss of the subscriber link until `onRestored`.
+  // From the loss of a subscriber link, or the move of a partition, until `onRestored`.
   let interrupted = false;
-  const downReasons = new Map<Link, string>();
+  let lastReason = 'not connected yet';
   let start: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
 
   const onError = (error: Error, stage: string): void => {
     if (!closed) events?.onError(error, { stage });
   };
 
+  const subscribersUp = (): boolean =>
+    shards.isComplete() &&
+    shards
+      .all()
+      .every((shard) => shard.subscriberLink.isUp() && shard.historyLink.isUp() && shard.subscriber.isSettled());
+
   const currentHealth = (): BrokerHealth => {
-    const publisherUp = commands.isUp();
+    const publisherUp = shards.isComplete() && shards.all().every((shard) => shard.commands.isUp());
     // Without the history link nothing that was missed can be healed.
-    const subscriberUp = subscriberLink.isUp() && historyLink.isUp() && !interrupted;
+    const subscriberUp = subscribersUp() && !interrupted;
     if (publisherUp && subscriberUp) return { state: 'ready' };
     const affected = publisherUp ? 'subscriber' : subscriberUp ? 'publisher' : 'both';
-    const lost = [subscriberLink, historyLink, commands].find((link) => !link.isUp()) ?? subscriberLink;
-    return { state: 'degraded', affected, reason: downReasons.get(lost) ?? 'not connected yet' };
+    const reason = shards.all().map((shard) => shard.downReason());
+    return { state: 'degraded', affected, reason: reason.find((text) => text !== undefined) ?? lastReason };
   };
 
   const healthReports = createHealthReports({
@@ -93,12 +105,12 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     start = undefined;
   };
 
-  /** Both links of the receiving side are back; the history link must prove it, since it may have gone dark unnoticed. */
+  /** The receiving side is back; the history links must prove it, since they may have gone dark unnoticed. */
   const restoreWhenUsable = (): void => {
-    if (!interrupted || !subscriberLink.isUp() || !historyLink.isUp()) return;
-    historyLink.confirm().then(
+    if (!interrupted || !subscribersUp()) return;
+    Promise.all(shards.all().map((shard) => shard.historyLink.confirm())).then(
       () => {
-        if (closed || !interrupted || !subscriberLink.isUp() || !historyLink.isUp()) return;
+        if (closed || !interrupted || !subscribersUp()) return;
         interrupted = false;
         events?.onRestored();
         updateHealth();
@@ -108,103 +120,81 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     );
   };
 
-  const publisher = createPublisher({
-    keySpace,
-    randomId,
-    publishTimeoutMs: options.publishTimeoutMs ?? DEFAULT_PUBLISH_TIMEOUT_MS,
-    numberingTtlMs,
-    idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
-    redis: () => commands.redis,
-    isUp: () => commands.isUp(),
-    reset: (reason) => commands.reset(reason),
-    onError,
+  const onChange = (): void => {
+    if (closed) return;
+    restoreWhenUsable();
+    updateHealth();
+  };
+
+  const interrupt = (reason: string): void => {
+    if (closed) return;
+    lastReason = reason;
+    if (!interrupted) events?.onInterrupted(reason);
+    interrupted = true;
+  };
+
+  const decide = (channel: string, answer: string): Promise<void> =>
+    rounds.decide(keySpace.of(channel).partition, answer);
+
+  const topology = createTopology(target, { reconnectDelayMs, onError });
+  const shards = createShards({
+    createShard: (url) =>
+      createShard(
+        url,
+        {
+          keySpace,
+          clock,
+          randomId,
+          publishTimeoutMs: options.publishTimeoutMs ?? DEFAULT_PUBLISH_TIMEOUT_MS,
+          numberingTtlMs,
+          unpublishedTtlMs: Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS),
+          idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
+          reconnectDelayMs,
+          mastersOnly: target.kind !== 'standalone',
+        },
+        { decide, onChange, onSubscriberDown: interrupt, onDoubt: () => topology.refresh(), onError },
+      ),
+    onMoved: interrupt,
+    onChange,
   });
 
-  const commands = createLink({
-    url,
-    name: 'commands',
-    prepare: (redis) => publisher.prepare(redis),
-    reconnectDelayMs,
-    onUp: updateHealth,
-    onDown(reason) {
-      downReasons.set(commands, reason);
-      publisher.abandon(reason);
-      updateHealth();
-    },
-    onError,
-  });
-
-  const subscriber = createSubscriber({
-    redis: () => subscriberLink.redis,
-    isUp: () => subscriberLink.isUp(),
-    onError,
-  });
-
-  const subscriberLink = createLink({
-    url,
-    name: 'subscriber',
-    prepare: (redis) => subscriber.prepare(redis),
-    reconnectDelayMs,
-    onUp() {
-      subscriber.onUp();
-      restoreWhenUsable();
-      updateHealth();
-    },
-    onDown(reason) {
-      downReasons.set(subscriberLink, reason);
-      subscriber.onDown(reason);
-      if (!interrupted) events?.onInterrupted(reason);
-      interrupted = true;
-      updateHealth();
-    },
-    onError,
-  });
-  subscriber.listen(subscriberLink.redis);
-
-  const historyLink = createLink({
-    url,
-    name: 'history',
-    prepare: () => Promise.resolve(),
-    reconnectDelayMs,
-    onUp() {
-      restoreWhenUsable();
-      updateHealth();
-    },
-    onDown(reason) {
-      downReasons.set(historyLink, reason);
-      updateHealth();
-    },
-    onError,
-  });
-
+  const controlShard = (): ReturnType<typeof shards.of> => shards.of(keySpace.control.partition);
   const control = createRedisControl({
     node: options.node,
     leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
     keySpace,
     clock,
     randomId,
-    commands,
-    subscriberLink,
-    subscriber,
+    commands: () => controlShard()?.commands,
+    subscriberLink: () => controlShard()?.subscriberLink,
+    subscriber: shards.subscriberOf(keySpace.control.partition),
     onError,
   });
-
-  const history = createRedisHistory({
-    link: historyLink,
+  const rounds = createRounds({
     keySpace,
-    clock,
-    randomId,
-    unpublishedTtlMs: Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS),
+    control,
+    shardOf: shards.of,
+    restore: createRestoration({
+      keySpace,
+      numberingTtlMs,
+      idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
+      shardOf: shards.of,
+      tails: () => events?.tails() ?? [],
+    }),
+    timeoutMs: options.restoreTimeoutMs ?? DEFAULT_RESTORE_TIMEOUT_MS,
+    onError,
   });
+  const history = createHistoryRouter((channel) => shards.of(keySpace.of(channel).partition));
+  const sessions = createRedisSessions({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
   const closedError = (): BrokerUnavailableError => new BrokerUnavailableError('the broker is closed');
 
   const close = async (): Promise<void> => {
     await control.close();
     closed = true;
+    rounds.close();
     healthReports.close();
-    for (const link of [commands, subscriberLink, historyLink]) link.close();
-    publisher.abandon('the broker is closed');
-    subscriber.close();
+    topology.close();
+    shards.close('the broker is closed');
     start?.reject(closedError());
     start = undefined;
     events = undefined;
@@ -214,25 +204,35 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
   return {
     history,
     control,
+    sessions,
     start(given) {
       if (closing !== undefined) return Promise.reject(closedError());
       if (events !== undefined) return Promise.reject(new BrokerUnavailableError('the broker is started already'));
       events = given;
       return new Promise((resolve, reject) => {
         start = { resolve, reject };
-        for (const link of [commands, subscriberLink, historyLink]) link.connect();
+        topology.start((owners) => shards.apply(owners));
       });
     },
-    publish: (request) => publisher.publish(request),
+    publish(request) {
+      const shard = shards.of(keySpace.of(request.channel).partition);
+      if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
+      return shard.publisher.publish(request);
+    },
     subscribe(channel) {
-      return subscriber.subscribe(keySpace.of(channel).topic, (message) => {
+      const { topic, partition } = keySpace.of(channel);
+      return shards.subscriberOf(partition).subscribe(topic, partition, (message) => {
         events?.onPublications(decodeRun(channel, message));
       });
     },
     unsubscribe(channel) {
       if (closing !== undefined) return Promise.reject(closedError());
-      subscriber.unsubscribe(keySpace.of(channel).topic);
+      const { topic, partition } = keySpace.of(channel);
+      shards.subscriberOf(partition).unsubscribe(topic);
       return Promise.resolve();
+    },
+    renewSubscriber(reason) {
+      for (const shard of shards.all()) shard.subscriberLink.reset(reason);
     },
     health: () => (closed ? { state: 'degraded', affected: 'both', reason: 'closed' } : currentHealth()),
     close: () => (closing ??= close()),

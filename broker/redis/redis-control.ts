@@ -4,6 +4,7 @@ import type { BrokerClock } from '../clock.ts';
 import type { KeySpace } from './keys.ts';
 import type { Link } from './link.ts';
 import type { Subscriber } from './subscriber.ts';
+import type { Redis } from 'ioredis';
 import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
 import { asError } from './link.ts';
@@ -15,13 +16,16 @@ export interface RedisControlOptions {
   readonly keySpace: KeySpace;
   readonly clock: BrokerClock;
   readonly randomId: () => string;
-  readonly commands: Link;
-  readonly subscriberLink: Link;
-  readonly subscriber: Subscriber;
+  /** Of the server that holds the control keys by now; undefined while nobody does. */
+  readonly commands: () => Link | undefined;
+  readonly subscriberLink: () => Link | undefined;
+  readonly subscriber: Pick<Subscriber, 'keep'>;
   onError(error: Error, stage: string): void;
 }
 
 export interface RedisControl extends ControlBus {
+  /** As `request`, but also of nodes whose lease this server may have lost: all that this node knew to live of late. */
+  requestMembers(kind: string, payload: Json, timeoutMs: number): Promise<RequestResult>;
   /** Ends the lease and every open request. */
   close(): Promise<void>;
 }
@@ -45,8 +49,8 @@ interface OpenRequest {
 }
 
 export const createRedisControl = (options: RedisControlOptions): RedisControl => {
-  const { node, leaseMs, commands, subscriber, subscriberLink } = options;
-  const { index, leasePrefix, requestTopic, answerTopicPrefix } = options.keySpace.control;
+  const { node, leaseMs, subscriber } = options;
+  const { partition, index, leasePrefix, requestTopic, answerTopicPrefix } = options.keySpace.control;
   const announceScript = loadScript('announce.lua');
   const nodesScript = loadScript('nodes.lua');
   const releaseScript = loadScript('release.lua');
@@ -55,20 +59,32 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
   const requests = new Map<number, OpenRequest>();
   let lastId = 0;
   let lastRecord: string | undefined;
+  /** When a node was seen in the index, monotonic ms. */
+  const seen = new Map<string, number>();
 
-  const run = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
-    if (!commands.isUp()) throw new BrokerUnavailableError('not connected to Redis');
+  const see = (names: readonly string[]): void => {
+    const nowMs = performance.now();
+    for (const name of names) seen.set(name, nowMs);
+    for (const [name, atMs] of seen) if (nowMs - atMs > 2 * leaseMs) seen.delete(name);
+  };
+
+  const run = async <T>(what: string, work: (redis: Redis) => Promise<T>): Promise<T> => {
+    const commands = options.commands();
+    if (commands?.isUp() !== true) throw new BrokerUnavailableError('not connected to Redis');
     try {
-      return await work();
+      return await work(commands.redis);
     } catch (error) {
       throw new BrokerUnavailableError(`${what} failed`, { cause: driverError(error) });
     }
   };
 
-  const readNodes = async (): Promise<NodeRecord[]> => {
-    const records = await runScript(commands.redis, nodesScript, [index], [leasePrefix]);
+  const readNodes = async (redis: Redis): Promise<NodeRecord[]> => {
+    const records = await runScript(redis, nodesScript, [index], [leasePrefix]);
     return (records as Buffer[]).map((record) => JSON.parse(record.toString()) as NodeRecord);
   };
+
+  const notify = (redis: Redis, topic: string, message: unknown): Promise<unknown> =>
+    redis.call(options.keySpace.notifyCommand, topic, JSON.stringify(message));
 
   const answer = async ({ id, answerTo, kind, payload }: RequestMessage): Promise<void> => {
     const handler = handlers.get(kind);
@@ -80,7 +96,7 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
         options.onError(asError(error), `control.handle ${kind}`);
       }
     }
-    await run('the answer', () => commands.redis.publish(answerTo, JSON.stringify(message)));
+    await run('the answer', (redis) => notify(redis, answerTo, message));
   };
 
   const receiveRequest = (message: Buffer): void => {
@@ -124,37 +140,50 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
       if (waiting.size === 0) finishNow();
     });
 
-  subscriber.keep(requestTopic, receiveRequest);
-  subscriber.keep(answerTopic, receiveAnswer);
+  const ask = async (
+    kind: string,
+    payload: Json,
+    timeoutMs: number,
+    more: () => readonly string[],
+  ): Promise<RequestResult> => {
+    if (options.subscriberLink()?.isUp() !== true) throw new BrokerUnavailableError('not connected to Redis');
+    const leased = (await run('listing the nodes', readNodes)).map((record) => record.node);
+    const names = [...new Set([...leased, ...more()])];
+    const id = (lastId += 1);
+    const collected = collect(id, names, timeoutMs);
+    const message: RequestMessage = { id, answerTo: answerTopic, kind, payload };
+    run('the request', (redis) => notify(redis, requestTopic, message)).catch((error: unknown) => {
+      requests.get(id)?.fail(asError(error));
+    });
+    return collected;
+  };
+
+  subscriber.keep(requestTopic, partition, receiveRequest);
+  subscriber.keep(answerTopic, partition, receiveAnswer);
 
   return {
     leaseMs,
     announce: (info) =>
-      run('the announcement', async () => {
+      run('the announcement', async (redis) => {
         const record: NodeRecord = { node, info, announcedAtMs: options.clock.nowMs() };
         lastRecord = JSON.stringify(record);
-        await runScript(commands.redis, announceScript, [leasePrefix + node, index], [lastRecord, leaseMs, node]);
+        const args = [lastRecord, leaseMs, node];
+        const names = (await runScript(redis, announceScript, [leasePrefix + node, index], args)) as Buffer[];
+        see(names.map((name) => name.toString()));
       }),
     nodes: () => run('listing the nodes', readNodes),
     handle(kind, handler) {
       handlers.set(kind, handler);
     },
-    async request(kind, payload, timeoutMs) {
-      if (!subscriberLink.isUp()) throw new BrokerUnavailableError('not connected to Redis');
-      const names = (await run('listing the nodes', readNodes)).map((record) => record.node);
-      const id = (lastId += 1);
-      const collected = collect(id, names, timeoutMs);
-      const message: RequestMessage = { id, answerTo: answerTopic, kind, payload };
-      run('the request', () => commands.redis.publish(requestTopic, JSON.stringify(message))).catch(
-        (error: unknown) => {
-          requests.get(id)?.fail(asError(error));
-        },
-      );
-      return collected;
+    request: (kind, payload, timeoutMs) => ask(kind, payload, timeoutMs, () => []),
+    requestMembers(kind, payload, timeoutMs) {
+      see([]);
+      return ask(kind, payload, timeoutMs, () => [...seen.keys()]);
     },
     async close() {
+      const commands = options.commands();
       for (const request of [...requests.values()]) request.fail(new BrokerUnavailableError('the broker is closed'));
-      if (lastRecord === undefined || !commands.isUp()) return;
+      if (lastRecord === undefined || commands?.isUp() !== true) return;
       const args = [lastRecord, node];
       await runScript(commands.redis, releaseScript, [leasePrefix + node, index], args).catch((error: unknown) => {
         options.onError(driverError(error), 'control.release');

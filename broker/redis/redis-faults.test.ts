@@ -57,6 +57,16 @@ describe('a shared server', () => {
     expect(node.events.health[1]).toMatchObject({ affected: 'subscriber' });
   });
 
+  test('a subscriber connection that is renewed on request is told as an interruption, and delivers again', async () => {
+    await using node = await start(redis.url);
+    await node.broker.subscribe('x');
+    node.broker.renewSubscriber('deaf');
+    expect(node.broker.health()).toEqual({ state: 'degraded', affected: 'subscriber', reason: 'deaf' });
+    await vi.waitFor(() => expect(node.events.path).toEqual(['interrupted', 'restored']), WAIT);
+    await node.broker.publish(requestFor('x', 1));
+    await vi.waitFor(() => expect(node.events.offsets('x')).toEqual([1]), WAIT);
+  });
+
   test('while the subscriber is away a new channel is refused at once and a known one stays subscribed', async () => {
     await using node = await start(redis.url);
     await node.broker.subscribe('known');

@@ -8,14 +8,15 @@ export interface Script {
   readonly sha: string;
 }
 
-export const loadScript = (file: string): Script => {
-  const source = readFileSync(new URL(`./lua/${file}`, import.meta.url), 'utf8');
+/** Several files are one script, in the order given. */
+export const loadScript = (...files: readonly string[]): Script => {
+  const source = files.map((file) => readFileSync(new URL(`./lua/${file}`, import.meta.url), 'utf8')).join('');
   return { source, sha: createHash('sha1').update(source).digest('hex') };
 };
 
 export const isNoScript = (error: unknown): boolean => error instanceof Error && error.message.startsWith('NOSCRIPT');
 
-const evaluate = (redis: Redis, name: 'EVALSHA' | 'EVAL', args: (string | number)[]): Promise<unknown> => {
+const evaluate = (redis: Redis, name: 'EVALSHA' | 'EVAL', args: (string | number | Buffer)[]): Promise<unknown> => {
   const command = new Command(name, args, { replyEncoding: null });
   redis.sendCommand(command);
   return command.promise;
@@ -26,7 +27,7 @@ export const runScript = async (
   redis: Redis,
   script: Script,
   keys: readonly string[],
-  args: readonly (string | number)[],
+  args: readonly (string | number | Buffer)[],
 ): Promise<unknown> => {
   try {
     return await evaluate(redis, 'EVALSHA', [script.sha, keys.length, ...keys, ...args]);

@@ -330,3 +330,32 @@ it('rejects what is unanswered on disconnect()', async () => {
     'connection_lost',
   ]);
 });
+
+it('keeps a healthy connection when the machine wakes from sleep, however long that was', async () => {
+  const { connect, client, states, clock, server } = createFixture({ getToken: () => 'token' });
+  const connected = connect();
+  const connection = await connected;
+  const subscription = client.subscribe('news');
+  connection.reply(await connection.next('subscribe'), subscribedAt(0));
+  for (const sleepMs of [60_000, 8 * 3600_000, 6000]) {
+    await clock.sleep(sleepMs);
+    // Every timer was late, all at once; the answer is still on its way.
+    await clock.advance(4900);
+    const ping = connection.commands.filter(({ type }) => type === 'ping').at(-1);
+    if (ping) connection.reply(ping, { type: 'pong' });
+  }
+  await clock.advance(20_000);
+  expect(states).toEqual(['connecting', 'connected']);
+  expect(subscription.state).toBe('subscribed');
+  expect(server.connections).toHaveLength(1);
+});
+
+it('finds a connection dead that did not survive the sleep', async () => {
+  const { connect, states, clock } = createFixture();
+  const connection = await connect();
+  await clock.sleep(8 * 3600_000);
+  expect(connection.closed).toBeUndefined();
+  await clock.advance(5000);
+  expect(connection.closed).toEqual({ code: 3012, reason: 'no pong' });
+  expect(states).toEqual(['connecting', 'connected', 'connecting']);
+});

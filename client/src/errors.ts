@@ -40,7 +40,7 @@ export const timedOut = (what: string): WeirError =>
   new WeirError(1, 'timeout', `no answer in time: ${what}`, { temporary: true });
 
 export const connectionLost = (): WeirError =>
-  new WeirError(CONNECTION_LOST, 'connection_lost', 'the connection closed before the reply', { temporary: true });
+  new WeirError(CONNECTION_LOST, 'connection_lost', 'closed before the reply', { temporary: true });
 
 export const disconnected = (): WeirError => new WeirError(3, 'disconnected', 'the client is disconnected');
 
@@ -51,17 +51,17 @@ export const webSocketMissing = (cause?: unknown): WeirError =>
   new WeirError(5, 'websocket_missing', 'no WebSocket: install "ws" or pass the WebSocket option', { cause });
 
 export const iterationOverflow = (): WeirError =>
-  new WeirError(6, 'iteration_overflow', 'the iteration fell behind and its buffer is full');
+  new WeirError(6, 'iteration_overflow', 'the iteration fell too far behind');
 
 /** The publish may or may not be in the log: its `messageId` is too old for a retry to be recognised. */
 export const outcomeUnknown = (): WeirError =>
-  new WeirError(7, 'outcome_unknown', 'sent, never answered, and too old for a safe retry');
+  new WeirError(7, 'outcome_unknown', 'unanswered, and too old for a safe retry');
 
 export const closedByServer = (code: number, reason: string): WeirError =>
-  new WeirError(8, 'closed', `closed by the server with ${code}${reason && ` ${reason}`}; not reconnecting`);
+  new WeirError(8, 'closed', `closed by the server with ${code} ${reason}`);
 
 export const handlerFailed = (cause: unknown): WeirError =>
-  new WeirError(9, 'handler_failed', `an event handler threw: ${String(cause)}`, { cause });
+  new WeirError(9, 'handler_failed', `a handler threw: ${String(cause)}`, { cause });
 
 export const tokenFailed = (cause: unknown): WeirError =>
   new WeirError(10, 'token_failed', `getToken failed: ${String(cause)}`, { temporary: true, cause });

@@ -2,8 +2,7 @@ import { expect, it } from 'vitest';
 import { createMemoryBackplane } from '../../broker/memory/backplane.ts';
 import { createMemoryBroker } from '../../broker/memory/memory-broker.ts';
 import { systemClock } from '../clock.ts';
-import { createDispatcher } from '../fanout/dispatcher.ts';
-import { createHub } from '../fanout/hub.ts';
+import { createFanout } from '../fanout/fanout.ts';
 import { createTestSubscriber } from '../fanout/test-subscriber.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import { createClusterView } from './cluster-view.ts';
@@ -12,9 +11,18 @@ it('counts whom a publication reached although the channel never comes to rest',
   const broker = createMemoryBroker({ backplane: createMemoryBackplane(), node: 'one' });
   const metrics = createMetricsRegistry();
   const onError = (error: Error): void => expect.unreachable(error.message);
-  const dispatcher = createDispatcher({ clock: systemClock, metrics, maxOutboxBytes: 1 << 20, delayMs: () => 0 });
   const history = { size: 1000, ttlMs: 60_000 };
-  const hub = createHub({ broker, dispatcher, metrics, boundsOf: () => history, onError });
+  const fanout = createFanout({
+    broker,
+    clock: systemClock,
+    metrics,
+    boundsOf: () => history,
+    delayMs: () => 0,
+    maxChannelBytes: 1 << 17,
+    maxTotalBytes: 1 << 24,
+    onError,
+  });
+  const { hub } = fanout;
   const cluster = createClusterView({
     control: broker.control,
     hub,
@@ -26,6 +34,7 @@ it('counts whom a publication reached although the channel never comes to rest',
     onInterrupted: () => undefined,
     onRestored: () => undefined,
     onHealth: () => undefined,
+    tails: () => [],
     onError,
   });
   await broker.control.announce({});
@@ -47,8 +56,7 @@ it('counts whom a publication reached although the channel never comes to rest',
     expect(await cluster.reached('c', await publish())).toEqual({ nodes: 1, subscribers: 50 });
   } finally {
     clearInterval(publishing);
-    hub.close();
-    dispatcher.close();
+    fanout.close();
     await broker.close();
   }
 });

@@ -73,16 +73,16 @@ export const createClusterView = ({ control, hub, ownStats, timeoutMs }: Cluster
     const isAsked = createChannelMatcher(patterns);
     const names = smallest(
       (function* () {
-        for (const { name, subscriptions } of hub.channels()) {
-          if (subscriptions.length > 0 && name > after && name.startsWith(prefix) && isAsked(name)) yield name;
+        for (const { name, subscriptionCount } of hub.channels()) {
+          if (subscriptionCount > 0 && name > after && name.startsWith(prefix) && isAsked(name)) yield name;
         }
       })(),
       limit,
     );
-    return names.map((name) => [name, hub.find(name)?.subscriptions.length ?? 0]);
+    return names.map((name) => [name, hub.find(name)?.subscriptionCount ?? 0]);
   };
 
-  control.handle('channel', (channel) => hub.find(channel as string)?.subscriptions.length ?? 0);
+  control.handle('channel', (channel) => hub.find(channel as string)?.subscriptionCount ?? 0);
   control.handle('channels', (question) => ownChannels(question as unknown as ChannelsQuestion));
   control.handle('stats', () => ownStats());
   control.handle('reached', (question) => {

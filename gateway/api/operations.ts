@@ -22,6 +22,8 @@ const HEALTH_STATUS: Readonly<Record<Health['status'], number>> = {
   draining: 404,
   not_ready: 503,
 };
+/** `Retry-After` of a node that is not ready: about as often as load balancers ask, s. */
+const NOT_READY_RETRY_AFTER = '1';
 
 export const createOperationRoutes = (options: OperationRouteOptions): ApiRoute[] => {
   const { cluster, metrics, health, openMetrics } = options;
@@ -50,7 +52,9 @@ export const createOperationRoutes = (options: OperationRouteOptions): ApiRoute[
       access: 'public',
       handle: () => {
         const state = health();
-        return json(state, HEALTH_STATUS[state.status]);
+        const answer = json(state, HEALTH_STATUS[state.status]);
+        if (answer.status !== 503) return answer;
+        return { ...answer, headers: { ...answer.headers, 'retry-after': NOT_READY_RETRY_AFTER } };
       },
     },
     openMetrics

@@ -36,6 +36,7 @@ const filled = async (count: number, bytes: number): Promise<Filled> => {
     onInterrupted: ignore,
     onRestored: ignore,
     onHealth: ignore,
+    tails: () => [],
     onError: ignore,
   });
   const publish = (): Promise<{ epoch: string }> =>

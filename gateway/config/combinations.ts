@@ -46,15 +46,6 @@ const rules: readonly Rule[] = [
     }),
   ),
   {
-    // The driver knows single servers only; goes away with the one that knows the others.
-    keys: ['redisUrl'],
-    check: ({ config: { redisUrl } }) =>
-      when(
-        /^redis\+/.test(redisUrl),
-        'names a Sentinel or a Cluster, which is not supported yet; use redis:// or rediss://',
-      ),
-  },
-  {
     keys: ['memoryBudgetBytes', 'maxOutboxBytes', 'maxBodyBytes'],
     check: ({ config: { memoryBudgetBytes, maxOutboxBytes, maxBodyBytes } }) => {
       const least = Math.max(maxOutboxBytes, maxBodyBytes);

@@ -67,7 +67,7 @@ export const configKeys = {
       default: value('redis://127.0.0.1:6379'),
       secret: 'url',
       description:
-        'The Redis of the cluster (with `broker` `redis`). Sentinel and Cluster URLs are part of the protocol but refused until their driver exists.',
+        'The Redis of the cluster (with `broker` `redis`). With Sentinels, name all of them and the master; of a cluster, name some nodes, the others are found. Nodes must reach the addresses that Sentinels or cluster announce; TLS is for single servers only.',
     },
   ),
   redisPrefix: text('1–64 characters of A-Za-z0-9_.:-', matching(/^[A-Za-z0-9_.:-]{1,64}$/), {
@@ -145,7 +145,13 @@ export const configKeys = {
   }),
   maxOutboxBytes: bytes(64 * KiB, 1024 * MiB, {
     default: value(MiB),
-    description: 'Bytes buffered for one socket; beyond them the connection is closed with 3008.',
+    description:
+      'Bytes of replies buffered for one socket; a client that asks on without reading beyond them is closed with 3008. Messages stop earlier: from 32 KiB on they wait as a cursor.',
+  }),
+  maxRingBytes: bytes(0, 1024 * MiB, {
+    default: value(128 * KiB),
+    description:
+      'Bytes of recent publications that a node keeps per channel for slow sockets and reconnecting clients, for up to 30 s; all channels together keep at most half of `memoryBudgetBytes`.',
   }),
   maxHistorySize: integer(0, 100_000_000, {
     default: value(100_000),
@@ -160,6 +166,11 @@ export const configKeys = {
     default: value(CONNECT_DEADLINE_MS),
     description: 'Time a client has to send `connect`; close 3502 after it.',
   }),
+  sessionTtlMs: duration(0, 24 * HOUR_MS, {
+    default: value(120_000),
+    description:
+      'How long after its connection a session can be continued with its subscriptions, on any node. 0 turns sessions off.',
+  }),
   coalesceMaxMs: duration(0, 1000, {
     default: value(20),
     description: 'Longest wait for further messages before a flush, used only when the node is busy.',
@@ -167,6 +178,11 @@ export const configKeys = {
   publishTimeoutMs: duration(1, 10 * MINUTE_MS, {
     default: value(2000),
     description: 'Longest wait for the broker to confirm a publication; error 114 after it.',
+  }),
+  deafMoveAfterMs: duration(0, HOUR_MS, {
+    default: value(5000),
+    description:
+      'Time a node may be deaf (publications are acknowledged and do not arrive) before it sends its clients to other nodes, if another one is ready.',
   }),
   drainTimeoutMs: duration(0, 24 * HOUR_MS, {
     default: value(30_000),

@@ -126,10 +126,6 @@ describe('loadConfig, refusing', () => {
   it.each<[env: Record<string, string>, problem: RegExp]>([
     [{ WEIR_PORT: '9000', WEIR_INTERNAL_PORT: '9000' }, /^WEIR_INTERNAL_PORT: is the same as port \(9000\)/],
     [{ WEIR_REDIS_URL: 'redis://r' }, /^WEIR_REDIS_URL: is set, but broker is memory/],
-    [
-      { WEIR_BROKER: 'redis', WEIR_REDIS_URL: 'redis+cluster://a,b' },
-      /^WEIR_REDIS_URL: names a Sentinel or a Cluster, which is not supported yet/,
-    ],
     [{ WEIR_REDIS_PREFIX: 'x' }, /^WEIR_REDIS_PREFIX: is set, but broker is memory/],
     [
       { WEIR_MEMORY_BUDGET_BYTES: '1MiB', WEIR_MAX_BODY_BYTES: '2MiB' },

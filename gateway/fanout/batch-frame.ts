@@ -14,6 +14,7 @@ export class BatchFrame {
   readonly fromSeq: number;
   readonly toSeq: number;
   private readonly channel: string;
+  private readonly log: ChannelLog;
   private readonly entries: readonly LogEntry[];
   /** The usual case, kept apart from the map: all sockets at `fromSeq` with one dialect. */
   private commonDialect: Dialect | null = null;
@@ -24,10 +25,11 @@ export class BatchFrame {
     this.channel = channel;
     this.fromSeq = fromSeq;
     this.toSeq = log.nextSeq;
-    this.entries = log.read(fromSeq).slice();
+    this.log = log;
+    this.entries = log.read(fromSeq);
   }
 
-  /** Entries from `cursor` (at least `fromSeq`, below `toSeq`) to `toSeq`. */
+  /** Entries from `cursor` (kept by the log, below `toSeq`) to `toSeq`. */
   encodedFor(dialect: Dialect, cursor: number): EncodedBatch {
     if (cursor === this.fromSeq && dialect === this.commonDialect && this.common !== null) return this.common;
     return this.encodeOther(dialect, cursor);
@@ -48,7 +50,7 @@ export class BatchFrame {
   }
 
   private encode(dialect: Dialect, cursor: number): EncodedBatch {
-    const entries = cursor === this.fromSeq ? this.entries : this.entries.slice(cursor - this.fromSeq);
+    const entries = cursor === this.fromSeq ? this.entries : this.log.read(cursor, this.toSeq);
     const frames = dialect.encodeBatch(this.channel, entries);
     let bytes = 0;
     for (const frame of frames) bytes += frame.length;

@@ -53,7 +53,7 @@ describe('a channel log', () => {
   it('refuses to read below its tail', () => {
     const log = opened();
     log.append(run(1, 3));
-    log.forget(2);
+    log.trim(2, 0);
     expect(() => log.read(1)).toThrow(RangeError);
     expect(covered(log.read(2))).toEqual([3]);
   });
@@ -87,7 +87,7 @@ describe('a channel log', () => {
         for (const action of steps) {
           if (action.kind === 'run') log.append(run(action.from, action.from + action.length - 1));
           else if (action.kind === 'lose') log.lose(action.to, 'lost');
-          else log.forget(Math.min(action.seq, cursor));
+          else log.trim(Math.min(action.seq, cursor), 0);
           const entries = log.read(cursor);
           expect(entries.length).toBe(log.nextSeq - cursor);
           seen.push(...covered(entries));
@@ -96,5 +96,48 @@ describe('a channel log', () => {
         expect(seen).toEqual(Array.from({ length: log.head }, (_, index) => index + 1));
       }),
     );
+  });
+
+  it('finds the cursor of every position it still holds, and of no other', () => {
+    const log = opened(10);
+    log.append(run(11, 13));
+    log.lose(16, 'lost');
+    log.append(run(17, 20));
+    const found = Array.from({ length: 12 }, (_, index) => log.seqAfter({ epoch: 'e', offset: 10 + index }));
+    // 14 and 15 lie inside the receipt, 21 is ahead of the head.
+    expect(found).toEqual([0, 1, 2, 3, undefined, undefined, 4, 5, 6, 7, 8, undefined]);
+    expect(log.seqAfter({ epoch: 'e', offset: 9 })).toBeUndefined();
+    expect(log.seqAfter({ epoch: 'other', offset: 12 })).toBeUndefined();
+    for (const seq of [0, 1, 2, 3, 4, 5, 6, 7, 8]) expect(log.seqAfter(log.positionAt(seq))).toBe(seq);
+  });
+
+  it('knows where each cursor stands across a change of epoch and after a trim', () => {
+    const log = opened(7);
+    log.append(run(8, 9));
+    log.changeEpoch({ epoch: 'f', offset: 0 }, null);
+    log.append(run(1, 2, 'f'));
+    const positions = () =>
+      Array.from({ length: log.nextSeq - log.firstSeq + 1 }, (_, index) => {
+        const { epoch, offset } = log.positionAt(log.firstSeq + index);
+        return `${epoch}${offset}`;
+      });
+    expect(positions()).toEqual(['e7', 'e8', 'e9', 'f0', 'f1', 'f2']);
+    log.trim(2, 0);
+    expect(positions()).toEqual(['e9', 'f0', 'f1', 'f2']);
+    log.trim(4, 0);
+    expect(positions()).toEqual(['f1', 'f2']);
+    expect(log.seqAfter({ epoch: 'f', offset: 1 })).toBe(4);
+    expect(log.seqAfter({ epoch: 'f', offset: 0 })).toBeUndefined();
+  });
+
+  it('keeps what fits into its bound, and nothing of it for longer than asked', () => {
+    const log = opened();
+    log.append(run(1, 1000));
+    log.trim(1000, 10_000);
+    expect(log.bytes).toBeLessThanOrEqual(10_000);
+    expect(log.bytes).toBeGreaterThan(9_000);
+    expect(covered(log.read(log.firstSeq)).at(-1)).toBe(1000);
+    log.expire(1000, 2);
+    expect([log.bytes, log.firstSeq]).toEqual([0, 1000]);
   });
 });

@@ -7,24 +7,31 @@
 import type { Clock } from '../clock.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { BatchFrame } from './batch-frame.ts';
-import type { ChannelState, Subscriber, Subscription } from './channel-state.ts';
+import { HIGH_BYTES } from './catch-up.ts';
+import { type ChannelState, park, type Subscriber, type Subscription } from './channel-state.ts';
 
 /** Longest time a slice sends before it lets the event loop turn, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
 const SLICE_MS = 3;
 /** Connections between two looks at the clock. */
 const CLOCK_STRIDE = 16;
+/** What a flush brings to one socket, all channels together; the rest is brought page by page. Bytes. */
+const MAX_FLUSH_BYTES = 256 * 1024;
 
 export interface DispatcherOptions {
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
-  /** Bytes a socket may have outstanding before its connection ends with 3008. */
-  readonly maxOutboxBytes: number;
   /** Delay before the next flush, ms; asked once per flush. */
   readonly delayMs: () => number;
+  /** The socket of this live subscription takes no more, or the flush is too large for it: it catches up from now on. */
+  readonly fallBehind: (subscription: Subscription) => void;
+  /** The log of the channel moved: somebody may have waited for that. */
+  readonly onProgress: (channel: ChannelState) => void;
+  /** A flush of the channel is over. */
+  readonly onFlushed: (channel: ChannelState) => void;
 }
 
 export interface Dispatcher {
-  /** There are entries after `channel.flushedSeq`. */
+  /** There are entries after `channel.flushedSeq`, or for somebody who returned from behind. */
   markDirty(channel: ChannelState): void;
   /** Delay of the newest flush, ms. */
   readonly currentDelayMs: number;
@@ -32,7 +39,8 @@ export interface Dispatcher {
   close(): void;
 }
 
-export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: DispatcherOptions): Dispatcher => {
+export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
+  const { clock, metrics, delayMs, fallBehind, onProgress, onFlushed } = options;
   const { hot } = metrics;
   let dirty: ChannelState[] = [];
   let flushing: ChannelState[] = [];
@@ -48,18 +56,28 @@ export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: Di
 
   const collect = (channel: ChannelState): void => {
     channel.dirty = false;
-    if (channel.status === 'closed' || channel.log.nextSeq === channel.flushedSeq) return;
+    const hasFresh = channel.log.nextSeq !== channel.flushedSeq;
+    const { returning } = channel;
+    if (channel.status === 'closed' || (!hasFresh && returning.length === 0)) return;
+    const leaving: Subscription[] = [];
     const frame = new BatchFrame(channel.name, channel.log, channel.flushedSeq);
     channel.frame = frame;
     channel.flushedSeq = frame.toSeq;
     flushing.push(channel);
-    for (const subscription of channel.subscriptions) {
-      if (subscription.cursor >= frame.toSeq) continue;
+    for (const subscription of hasFresh ? channel.subscriptions : returning) {
+      if (subscription.cursor >= frame.toSeq || subscription.index === -1) continue;
       const { subscriber } = subscription;
+      if (subscriber.parked) {
+        leaving.push(subscription);
+        continue;
+      }
       if (subscriber.pendingHead === null) audience.push(subscriber);
       subscription.nextPending = subscriber.pendingHead;
       subscriber.pendingHead = subscription;
     }
+    channel.returning = [];
+    for (const subscription of leaving) fallBehind(subscription);
+    if (channel.awaitingLog.size > 0) onProgress(channel);
     const { oldestTimeMs } = frame;
     if (oldestTimeMs !== undefined) {
       metrics.observe('weir_delivery_latency_seconds', Math.max(0, clock.nowMs() - oldestTimeMs) / 1000);
@@ -68,9 +86,17 @@ export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: Di
 
   const sendOne = (subscriber: Subscriber, subscription: Subscription): void => {
     const { frame } = subscription.channel;
-    // Unsubscribed since the collect step, or the connection ended under an earlier frame of this cork.
+    // Unsubscribed or fallen behind since the collect step, or the connection ended under an earlier frame of this cork.
     if (subscription.index === -1 || frame === null || !subscriber.isOpen()) return;
+    if (subscriber.parked) {
+      fallBehind(subscription);
+      return;
+    }
     const batch = frame.encodedFor(subscriber.dialect, subscription.cursor);
+    if (handedBytes + batch.bytes > MAX_FLUSH_BYTES) {
+      fallBehind(subscription);
+      return;
+    }
     for (const bytes of batch.frames) subscriber.sendFrame(bytes);
     subscription.cursor = frame.toSeq;
     hot.deliveries += batch.messages;
@@ -96,15 +122,15 @@ export const createDispatcher = ({ clock, metrics, maxOutboxBytes, delayMs }: Di
     if (first === null || !subscriber.isOpen()) return;
     if (first.nextPending === null) sendOne(subscriber, first);
     else subscriber.cork(() => sendList(subscriber, first));
-    // What this flush handed over does not count: an idle socket may be given one flush, up to the engine's own bound.
-    if (subscriber.isOpen() && subscriber.bufferedBytes() - handedBytes > maxOutboxBytes) subscriber.handleOverflow();
+    // What this flush handed over does not count: an idle socket may be given one flush.
+    if (subscriber.isOpen() && subscriber.bufferedBytes() - handedBytes > HIGH_BYTES) park(subscriber);
   };
 
   const finish = (): void => {
     for (const channel of flushing) {
       channel.frame = null;
-      channel.log.forget(channel.flushedSeq);
       channel.sentSeq = channel.flushedSeq;
+      onFlushed(channel);
     }
     flushing = [];
     audience = [];

@@ -6,8 +6,9 @@ import { createMemoryBroker } from '../../broker/memory/memory-broker.ts';
 import { systemClock } from '../clock.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import type { Subscription } from './channel-state.ts';
-import { createDispatcher } from './dispatcher.ts';
-import { type Attached, createHub } from './hub.ts';
+import { createFanout } from './fanout.ts';
+import type { Attached } from './hub.ts';
+import { silentEvents } from './test-fanout.ts';
 import { createTestSubscriber, publicationsOf } from './test-subscriber.ts';
 
 const until = (condition: () => boolean) => vi.waitUntil(condition, { timeout: 10_000, interval: 1 });
@@ -27,16 +28,19 @@ const setUp = async (
   const metrics = createMetricsRegistry();
   const errors: string[] = [];
   const onError: BrokerEvents['onError'] = (_, { stage }) => errors.push(stage);
-  const dispatcher = createDispatcher({ clock: systemClock, metrics, maxOutboxBytes: 1 << 20, delayMs: () => 0 });
   const bounds = options.bounds ?? history;
-  const hub = createHub({ broker, dispatcher, metrics, boundsOf: () => bounds, onError });
-  const silent: BrokerEvents = {
-    onPublications: () => undefined,
-    onInterrupted: () => undefined,
-    onRestored: () => undefined,
-    onHealth: () => undefined,
+  const fanout = createFanout({
+    broker,
+    clock: systemClock,
+    metrics,
+    boundsOf: () => bounds,
+    delayMs: () => 0,
+    maxChannelBytes: 1 << 17,
+    maxTotalBytes: 1 << 24,
     onError,
-  };
+  });
+  const { hub } = fanout;
+  const silent = silentEvents(onError);
   await publisher.start(silent);
   await own.start({
     ...silent,
@@ -52,8 +56,7 @@ const setUp = async (
     return publisher.publish({ channel, body, timeMs: Date.now(), history: bounds });
   };
   const close = async (): Promise<void> => {
-    hub.close();
-    dispatcher.close();
+    fanout.close();
     await own.close();
     await publisher.close();
   };

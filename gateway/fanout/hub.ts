@@ -2,12 +2,22 @@
 //
 // A channel lives here while it has subscriptions. Opening it means: subscribe at the broker first, then read the head;
 // whatever arrives in between is held and joins, so there is no moment at which a publication can slip through.
-import { type Broker, BrokerUnavailableError, type ChannelPosition, type PublicationRun } from '../../broker/broker.ts';
+import {
+  type Broker,
+  BrokerUnavailableError,
+  type ChannelPosition,
+  type ChannelTail,
+  type PublicationRun,
+} from '../../broker/broker.ts';
 import type { HistoryBounds } from '../../broker/publication.ts';
+import type { Since } from '../../protocol/position.ts';
+import { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
+import type { CatchUp } from './catch-up.ts';
 import { ChannelState, type Subscriber, Subscription } from './channel-state.ts';
-import type { Dispatcher } from './dispatcher.ts';
 import { createHealing, hold, joinHeld } from './healing.ts';
+import { LIVE, type StartOrder, startCatchUp } from './starting.ts';
+import { AckWindow } from './ack-window.ts';
 
 /** Channels whose positions are asked for in one round trip. */
 const POSITIONS_PER_CALL = 500;
@@ -16,24 +26,31 @@ const COMPARE_RETRY_MS = 200;
 
 export interface HubOptions {
   readonly broker: Broker;
-  readonly dispatcher: Dispatcher;
+  readonly catchUp: CatchUp;
+  /** There is something to flush. */
+  readonly markDirty: (channel: ChannelState) => void;
+  /** The channel is gone from this node. */
+  readonly onClosed: (channel: ChannelState) => void;
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
-/** A new subscription and the position it starts after, taken in the same instant. */
+/** A new subscription and the head of its channel, taken in the same instant. */
 export interface Attached {
   readonly subscription: Subscription;
   readonly position: ChannelPosition;
+  /** False when a gap precedes the messages. */
+  readonly recovered: boolean;
 }
 
 export interface Hub {
   /**
-   * Adds a live subscription whose cursor stands at the head. At once when the channel is live on this node, otherwise
-   * after it was opened. Rejects with `BrokerUnavailableError` when it cannot be opened.
+   * Adds a subscription: live with its cursor at the head, or behind where `since` says. At once when that needs neither
+   * the opening of the channel nor its history. Rejects with `BrokerUnavailableError`, or with `Failure`
+   * unrecoverablePosition for a position the channel has not reached.
    */
-  subscribe(subscriber: Subscriber, channel: string): Attached | Promise<Attached>;
+  subscribe(subscriber: Subscriber, channel: string, order?: StartOrder): Attached | Promise<Attached>;
   /** Ends a subscription; nothing is sent for it afterwards. Idempotent. */
   unsubscribe(subscription: Subscription): void;
   /** Delivers what came from the backplane; never publishes. */
@@ -43,6 +60,14 @@ export interface Hub {
    * differing. Resolves when all of that is done.
    */
   handleRestored(): Promise<void>;
+  /** Everything up to here was handed to the subscription's socket or reported. */
+  positionOf(subscription: Subscription): ChannelPosition;
+  /** A message up to `offset` was processed; with policy `ack` that makes room. Throws `Failure` badRequest. */
+  acknowledge(subscription: Subscription, offset: number): void;
+  /** Head of every channel, and the newest contiguous publications that this node still holds, in the epoch of its log. */
+  tails(): Iterable<ChannelTail>;
+  /** Compares the channel's log with the history because something shows that it lags. */
+  heal(channel: ChannelState): void;
   find(channel: string): ChannelState | undefined;
   channels(): Iterable<ChannelState>;
   readonly channelCount: number;
@@ -54,14 +79,15 @@ interface Opening {
   readonly ready: Promise<void>;
 }
 
-export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: HubOptions): Hub => {
+export const createHub = (options: HubOptions): Hub => {
+  const { broker, catchUp, markDirty, onClosed, metrics, boundsOf, onError } = options;
   const channels = new Map<string, ChannelState>();
   const openings = new Map<ChannelState, Opening>();
   let subscriptionCount = 0;
   let closed = false;
 
   const onProgress = (channel: ChannelState): void => {
-    if (channel.log.nextSeq !== channel.flushedSeq) dispatcher.markDirty(channel);
+    if (channel.log.nextSeq !== channel.flushedSeq) markDirty(channel);
   };
   const healing = createHealing({ history: broker.history, metrics, boundsOf, onProgress, onError });
 
@@ -88,6 +114,7 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
     channel.status = 'closed';
     channel.held = [];
     channels.delete(channel.name);
+    onClosed(channel);
     broker.unsubscribe(channel.name).catch((error: unknown) => {
       // A lost connection has no subscriptions left to end.
       if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'unsubscribe' });
@@ -103,7 +130,6 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
         channel.status = 'live';
         if (!joinHeld(channel)) healing.heal(channel);
         // Nobody subscribes yet: what was held is history for those who come now.
-        channel.log.forget(channel.log.nextSeq);
         channel.flushedSeq = channel.log.nextSeq;
         channel.sentSeq = channel.log.nextSeq;
       })
@@ -113,33 +139,70 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
       })
       .finally(() => openings.delete(channel));
 
-  const attach = (subscriber: Subscriber, channel: ChannelState): Attached => {
-    const subscription = new Subscription(subscriber, channel, channel.log.nextSeq);
-    channel.add(subscription);
+  const attach = (subscriber: Subscriber, channel: ChannelState, order: StartOrder): Attached | Promise<Attached> => {
+    const { log } = channel;
+    const { since, policy, window } = order;
+    const ackWindow = policy === 'ack' ? new AckWindow(window) : null;
+    const subscription = new Subscription(subscriber, channel, log.nextSeq, policy, ackWindow);
+    const head = log.positionAt(log.nextSeq);
     subscriptionCount++;
-    return { subscription, position: { epoch: channel.log.epoch, offset: channel.log.head } };
+    if (since !== undefined) return attachSince(subscription, since, head);
+    if (policy === 'ack') catchUp.begin(subscription, head, null);
+    else channel.add(subscription);
+    return { subscription, position: head, recovered: true };
+  };
+
+  const attachSince = (
+    subscription: Subscription,
+    since: Since,
+    head: ChannelPosition,
+  ): Attached | Promise<Attached> => {
+    const started = startCatchUp(catchUp, subscription, since);
+    if (!(started instanceof Promise)) return { subscription, position: head, ...started };
+    return started.then(
+      ({ recovered, position }) => ({ subscription, position, recovered }),
+      (error: unknown) => {
+        unsubscribe(subscription);
+        throw error;
+      },
+    );
+  };
+
+  const unsubscribe = (subscription: Subscription): void => {
+    const { channel } = subscription;
+    if (subscription.behind !== null) catchUp.forget(subscription);
+    else if (subscription.index !== -1) channel.remove(subscription);
+    else return;
+    subscriptionCount--;
+    closeWhenUnused(channel);
   };
 
   const closeWhenUnused = (channel: ChannelState): void => {
-    if (channel.subscriptions.length === 0 && !openings.has(channel) && channel.status !== 'closed') {
+    if (channel.subscriptionCount === 0 && !openings.has(channel) && channel.status !== 'closed') {
       closeChannel(channel);
     }
   };
 
-  const attachWhenOpen = async (subscriber: Subscriber, channel: ChannelState): Promise<Attached> => {
+  const attachWhenOpen = async (
+    subscriber: Subscriber,
+    channel: ChannelState,
+    order: StartOrder,
+  ): Promise<Attached> => {
     await openings.get(channel)?.ready;
-    if (channel.status === 'closed') return subscribe(subscriber, channel.name);
-    return attach(subscriber, channel);
+    if (channel.status === 'closed') return subscribe(subscriber, channel.name, order);
+    return attach(subscriber, channel, order);
   };
 
-  const subscribe = (subscriber: Subscriber, name: string): Attached | Promise<Attached> => {
+  const subscribe = (subscriber: Subscriber, name: string, order: StartOrder = LIVE): Attached | Promise<Attached> => {
     let channel = channels.get(name);
     if (channel === undefined) {
       channel = new ChannelState(name);
       channels.set(name, channel);
       openings.set(channel, { ready: open(channel) });
     }
-    return channel.status === 'opening' ? attachWhenOpen(subscriber, channel) : attach(subscriber, channel);
+    return channel.status === 'opening'
+      ? attachWhenOpen(subscriber, channel, order)
+      : attach(subscriber, channel, order);
   };
 
   /**
@@ -159,7 +222,7 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
     }
     if (beginsUnusedNumbering(channel, run)) channel.log.changeEpoch({ epoch: run.epoch, offset: 0 }, 0);
     const outcome = channel.log.append(run);
-    if (outcome === 'appended') dispatcher.markDirty(channel);
+    if (outcome === 'appended') markDirty(channel);
     else if (outcome !== 'known') {
       hold(channel, run);
       healing.heal(channel);
@@ -210,12 +273,25 @@ export const createHub = ({ broker, dispatcher, metrics, boundsOf, onError }: Hu
 
   return {
     subscribe,
-    unsubscribe(subscription) {
-      if (subscription.index === -1) return;
-      subscription.channel.remove(subscription);
-      subscriptionCount--;
-      closeWhenUnused(subscription.channel);
+    unsubscribe,
+    positionOf({ channel, behind, cursor }) {
+      return behind?.position ?? channel.log.positionAt(cursor);
     },
+    acknowledge(subscription, offset) {
+      const { window, channel } = subscription;
+      if (window === null) throw new Failure('badRequest', `ack: ${channel.name} is not subscribed with policy ack`);
+      if (offset > window.newestSent) {
+        throw new Failure('badRequest', `offset: expected at most ${window.newestSent}, which was sent last`);
+      }
+      window.acknowledge(offset);
+      catchUp.wake(subscription);
+    },
+    *tails() {
+      for (const { name, log } of channels.values()) {
+        if (log.head > 0) yield { channel: name, epoch: log.epoch, offset: log.head, publications: log.newestRun() };
+      }
+    },
+    heal: healing.heal,
     handlePublications,
     handleRestored,
     find: (channel) => channels.get(channel),

@@ -18,9 +18,9 @@ export interface TestSubscriber extends Subscriber {
   /** Messages and gaps of all frames, batches taken apart. */
   received(): ReceivedMessage[];
   corks: number;
-  overflows: number;
   buffered: number;
   open: boolean;
+  lostFrames: number;
 }
 
 export const createTestSubscriber = (): TestSubscriber => {
@@ -28,11 +28,13 @@ export const createTestSubscriber = (): TestSubscriber => {
   return {
     dialect: weirDialect,
     pendingHead: null,
+    parked: false,
+    lane: null,
     frames,
     corks: 0,
-    overflows: 0,
     buffered: 0,
     open: true,
+    lostFrames: 0,
     received: () => frames.flatMap((frame) => JSON.parse(frame.toString()) as ReceivedMessage | ReceivedMessage[]),
     isOpen() {
       return this.open;
@@ -45,8 +47,8 @@ export const createTestSubscriber = (): TestSubscriber => {
     bufferedBytes() {
       return this.buffered;
     },
-    handleOverflow() {
-      this.overflows++;
+    handleLostFrame() {
+      this.lostFrames++;
       this.open = false;
     },
   };

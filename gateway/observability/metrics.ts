@@ -47,6 +47,8 @@ export const metricDeclarations = {
   weir_node_info: gauge('Always 1; labels name the node and its version.', 'node', 'version', 'profile'),
   weir_node_ready: gauge('1 while GET /health/ready answers 200, else 0.'),
   weir_node_draining: gauge('1 from the first SIGTERM on.'),
+  weir_node_deaf: gauge('1 while publications are acknowledged by the broker and do not arrive at this node.'),
+  weir_node_deaf_total: counter('Times this node became deaf.'),
 
   weir_connections: gauge('Open connections.'),
   weir_connections_opened_total: counter('Connections accepted.'),
@@ -58,6 +60,15 @@ export const metricDeclarations = {
   weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
   weir_subscriptions: gauge('Subscriptions of all connections.'),
   weir_channels: gauge('Channels with at least one subscription on this node.'),
+
+  weir_sessions_saved_total: counter('Sessions written to the broker, renewals of their lease included.'),
+  weir_sessions_claimed_total: counterOf(
+    'Connects that named a session, by outcome (unknown: none of this client, or expired; unavailable: the broker did not answer in time).',
+    'outcome',
+    ['continued', 'unknown', 'unavailable'],
+  ),
+  weir_subscriptions_restored_total: counter('Subscriptions that came back with a session.'),
+  weir_sessions_taken_over_total: counter('Connections closed because a newer one continues their session.'),
 
   weir_commands_total: counter('Client commands received, by type.', 'type'),
   weir_command_errors_total: counterOf('Error replies to clients, by error name.', 'name', errorNames),
@@ -88,7 +99,18 @@ export const metricDeclarations = {
   weir_coalesce_delay_seconds: gauge('Delay the dispatcher currently waits before a flush.'),
   weir_outbox_bytes: gauge('Bytes buffered for sockets beyond the kernel, sampled at scrape.'),
 
-  weir_gaps_total: counterOf('Gap receipts created on this node, by reason.', 'reason', ['lost', 'epoch']),
+  weir_ring_bytes: gauge('Bytes that channel logs keep for those who catch up.'),
+  weir_connections_parked: gauge('Connections whose socket takes no more until it drains.'),
+  weir_subscriptions_behind: gauge('Subscriptions that catch up, those with policy ack included.'),
+  weir_catch_up_pages_total: counterOf('Pages sent to subscriptions that catch up, by source.', 'source', [
+    'ring',
+    'history',
+  ]),
+  weir_gaps_total: counterOf(
+    'Gap receipts, by reason: lost once per channel, the others once per subscription that was sent one.',
+    'reason',
+    ['lost', 'epoch', 'expired', 'conflated'],
+  ),
   weir_heals_total: counterOf('Channels healed after missed publications, by outcome (complete, gap).', 'outcome', [
     'complete',
     'gap',

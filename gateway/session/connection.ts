@@ -9,7 +9,7 @@ import type { Who } from '../access/rights.ts';
 import type { IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
-import type { Subscriber, Subscription } from '../fanout/channel-state.ts';
+import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
 import type { Attached } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
@@ -19,13 +19,17 @@ export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
   readonly maxFrameBytes: number;
-  /** Bytes a socket may have outstanding before its connection ends with 3008. */
+  /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
   readonly maxOutboxBytes: number;
   /** Runs a command and sends its reply. Never throws. */
   run(connection: Connection, command: Command): void;
   /** Any thrown value as what the client may know of it. */
   toFailure(connection: Connection, thrown: unknown): Failure;
   unsubscribe(subscription: Subscription): void;
+  /** Called once per connection, while its subscriptions are still there. */
+  onClosing(connection: Connection, code: number): void;
+  /** The socket's backlog shrank. */
+  onDrain(connection: Connection): void;
   /** Called once per connection, after its subscriptions ended. */
   onClosed(connection: Connection, code: number): void;
 }
@@ -39,7 +43,8 @@ export type SubscriptionEntry = Subscription | Promise<Attached>;
 
 export class Connection implements Subscriber, SocketListener {
   readonly id: string;
-  readonly session: string;
+  /** The id it got, until it continues an earlier session. */
+  session: string;
   readonly dialect: Dialect;
   /** Address of the client, as far as proxies are trusted. */
   readonly address: string;
@@ -53,6 +58,8 @@ export class Connection implements Subscriber, SocketListener {
   /** What the command being run came in, bytes: its share of the frame. */
   commandBytes = 0;
   pendingHead: Subscription | null = null;
+  parked = false;
+  lane: Lane | null = null;
   private socket: Socket | null;
   private readonly host: ConnectionHost;
   private badRequests = 0;
@@ -109,8 +116,10 @@ export class Connection implements Subscriber, SocketListener {
     if (this.socket === null) return;
     const frame = this.dialect.encode(message);
     this.socket.send(frame);
-    // Replies count against the outbox too: a client that asks much and reads nothing has the same bound.
-    if (this.bufferedBytes() - frame.length > this.host.maxOutboxBytes) this.handleOverflow();
+    // Messages stop before; what is left to bound is a client that asks much and does not read the answers.
+    if (this.bufferedBytes() - frame.length > this.host.maxOutboxBytes) {
+      this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
+    }
   }
 
   /** Answers a command that failed; without an id the client is told by an error push. */
@@ -135,6 +144,7 @@ export class Connection implements Subscriber, SocketListener {
     if (this.socket === null) return;
     this.socket = null;
     this.state = 'closed';
+    this.host.onClosing(this, code);
     for (const entry of this.subscriptions.values()) {
       if (entry instanceof Promise) this.abandonedOpenings++;
       else this.host.unsubscribe(entry);
@@ -155,7 +165,11 @@ export class Connection implements Subscriber, SocketListener {
     return this.socket?.bufferedBytes() ?? 0;
   }
 
-  handleOverflow(): void {
-    this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
+  handleLostFrame(): void {
+    this.close(closeCodes.stateLost.code, closeCodes.stateLost.name);
+  }
+
+  handleDrain(): void {
+    this.host.onDrain(this);
   }
 }

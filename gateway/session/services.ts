@@ -2,9 +2,11 @@
 import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
+import type { NamespaceConfig } from '../config/namespaces.ts';
 import type { Access } from '../access/access.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
+import type { Sessions } from './continuation/sessions.ts';
 
 export interface SessionSettings {
   readonly nodeName: string;
@@ -19,8 +21,10 @@ export interface SessionServices {
   readonly settings: SessionSettings;
   readonly hub: Hub;
   readonly access: Access;
+  readonly namespaceOf: (channel: string) => NamespaceConfig;
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
+  readonly sessions: Sessions;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';

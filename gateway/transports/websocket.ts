@@ -134,6 +134,10 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
       else listener?.handleFrame(textOf(message), message.byteLength);
     },
 
+    drain(ws: EngineSocket) {
+      ws.getUserData().listener?.handleDrain();
+    },
+
     close(ws: EngineSocket, code: number) {
       const { listener, socket } = ws.getUserData();
       socket?.release();

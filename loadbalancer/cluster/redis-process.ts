@@ -7,6 +7,8 @@ import { temporaryDirectory } from './temporary-directory.ts';
 export interface RedisOptions {
   /** A free port when absent. */
   readonly port?: number;
+  /** Read before the arguments; a Sentinel needs one it can write to, and takes no further arguments of servers. */
+  readonly configFile?: string;
   /** Further command line arguments, after ours: `['--maxmemory', '64mb']`. */
   readonly args?: readonly string[];
 }
@@ -22,6 +24,11 @@ export interface RedisProcess extends AsyncDisposable {
   stop(): Promise<void>;
   kill(signal: NodeJS.Signals): void;
 }
+
+const SERVER_ARGS = [
+  ...['--save', '', '--appendonly', 'no'],
+  ...['--client-output-buffer-limit', 'pubsub', '256mb', '64mb', '30'],
+];
 
 /** Sends inline commands on a fresh connection and resolves with what came back until `until` matches. */
 function ask(port: number, commands: string, until: RegExp): Promise<string> {
@@ -66,9 +73,9 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
     name: `redis (port ${port})`,
     command: 'redis-server',
     args: [
+      ...(options.configFile === undefined ? [] : [options.configFile]),
       ...['--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', '--dir', directory.path],
-      ...['--save', '', '--appendonly', 'no'],
-      ...['--client-output-buffer-limit', 'pubsub', '256mb', '64mb', '30'],
+      ...(options.configFile === undefined ? SERVER_ARGS : []),
       ...(options.args ?? []),
     ],
     readyWhen: (pid) => answersPing(port, pid),

@@ -284,7 +284,7 @@ it('every node tells the same of the whole cluster: stats, channel and channels'
 describe('a node that dies', () => {
   let killed: NodeProcess;
 
-  it('by kill -9 loses none of its clients: they go on at other nodes, and what they missed is receipted', async () => {
+  it('by kill -9 loses none of its clients: they go on at other nodes with what they missed, without a gap', async () => {
     const channel = fresh();
     const subscribers = await Promise.all(upTo(6).map(() => sdkSubscriber(channel)));
     const before = await stats();
@@ -312,10 +312,8 @@ describe('a node that dies', () => {
     for (const door of doorsLeft) await publish(door, channel, ++published);
     for (const { messages, gaps } of subscribers) {
       await waitFor(() => messages.at(-1)?.offset === published, { description: 'the last message' });
-      const got = messages.map(({ offset }) => offset!);
-      const missed = gaps.flatMap(({ from, to }) => upTo(to! - from! + 1).map((n) => from! + n - 1));
-      expect([...got, ...missed].sort((a, b) => a - b)).toEqual(upTo(published));
-      expect([...got].sort((a, b) => a - b)).toEqual(got);
+      expect(messages.map(({ offset }) => offset)).toEqual(upTo(published));
+      expect(gaps).toEqual([]);
     }
   });
 

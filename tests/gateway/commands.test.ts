@@ -154,16 +154,13 @@ describe('subscribe', () => {
   });
 
   it.each([
-    ['since a position', { since: { epoch: 'e', offset: 1 } }],
-    ['since earliest', { since: 'earliest' }],
-    ['since the last n', { since: { last: 3 } }],
-    ['another policy', { policy: 'latest' }],
-    ['a window', { window: 10 }],
-    ['presence', { presence: true }],
-  ])('answers 108 to %s, which this node does not serve yet, and subscribes to nothing', async (_, fields) => {
+    ['presence, which this node does not serve yet', { presence: true }, error(108, 'not_available')],
+    ['a policy that the namespace does not allow', { policy: 'latest' }, error(103, 'permission_denied')],
+    ['a window without policy ack', { window: 10 }, error(107, 'bad_request')],
+  ])('refuses %s, and subscribes to nothing', async (_, fields, expected) => {
     const channel = fresh();
     const client = await connect();
-    expect(await client.command('subscribe', { channel, ...fields })).toMatchObject(error(108, 'not_available'));
+    expect(await client.command('subscribe', { channel, ...fields })).toMatchObject(expected);
     await gateway.publish(channel, 1);
     await settled(client);
     expect(client.messages()).toEqual([]);
@@ -446,7 +443,6 @@ describe('other commands', () => {
   it.each([
     ['refresh', { token: 't' }],
     ['presence', { channel: 'c' }],
-    ['ack', { channel: 'c', offset: 1 }],
     ['rpc', { method: 'm', data: 1 }],
   ])('%s is known but not available: 108', async (type, fields) => {
     const client = await connect();

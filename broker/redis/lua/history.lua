@@ -1,21 +1,26 @@
 -- Reads a page of a channel's log together with its position. A channel without numbering gets its epoch as in positions.lua.
 --
--- KEYS      1 numbering, 2 stream (see publish.lua)
+-- KEYS      1 numbering, 2 stream, 3 rounds (see numbering.lua)
 -- ARGV      1 epoch for a channel without numbering, 2 life of a numbering until its first publication (ms)
 --           3 start: "after", "earliest" or "last", 4 its offset or count (else "0")
 --           5 publications in the page, 6 "1" for descending order
 --           7 history size, 8 oldest time still returned (Unix ms), 9 bytes of records after which the page ends
 -- Result    { epoch, head offset, offset of the first record, "1" when a further page exists, record, record, … };
---           offsets ascend (descend) by one
+--           offsets ascend (descend) by one. { "?<writer> <server>" } when the nodes have to decide first (see publish.lua)
 local call = redis.call
 local CHUNK = 128
 
 local state = call('GET', KEYS[1])
-if not state then
-  call('SET', KEYS[1], '0 0 ' .. ARGV[1], 'PX', ARGV[2])
+local headText, _, epoch, writer = string.match(state or '', NUMBERING)
+local verdict = headText and verdictOn(KEYS[1], KEYS[3], headText, writer)
+if headText and not verdict then
+  return { undecided(writer) }
+end
+if verdict ~= 'same' then
+  call('SET', KEYS[1], '0 0 ' .. ARGV[1] .. ' ' .. server, 'PX', ARGV[2])
+  call('UNLINK', heldKey(KEYS[1]))
   return { ARGV[1], '0', '0', '0' }
 end
-local headText, epoch = string.match(state, '^(%d+) %d+ (.+)$')
 local head = tonumber(headText)
 local kind, number, limit, descending = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local size, oldestMs, maxBytes = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])

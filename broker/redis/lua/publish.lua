@@ -1,7 +1,9 @@
 -- Appends publications to the logs of their channels and notifies subscribers: idempotency, epoch, offset, stream, message.
 --
--- KEYS      per channel, in order: numbering (string "<offset> <stream until, server ms> <epoch>"), stream;
---           behind all of those, for every publication that has a message id, in order: its seen key (string "<offset> <epoch>")
+-- KEYS      per channel, in order: numbering (string "<offset> <stream until, server ms> <epoch>
+--           <replication id>"), stream;
+--           behind all of those, for every publication that has a message id, in order: its seen key (string "<offset> <epoch>");
+--           last the rounds (see numbering.lua)
 -- ARGV      1 notifying command (PUBLISH or SPUBLISH)
 --           2 epoch for channels without numbering (no spaces)
 --           3 life of a numbering after its last publication, ms (also of one a read created, see positions.lua)
@@ -12,8 +14,11 @@
 --           then the records of all publications, in order (binary, opaque here)
 -- Result    per channel one string: "<offset> <epoch>" after the call, followed by " <index> <offset> <epoch>" for every
 --           duplicate (index counts the channel's publications in this call from 0; fresh ones have consecutive offsets
---           up to the first). "!<error>" when nothing of the channel was appended.
+--           up to the first). When nothing of the channel was appended: "!<error>", or "?<writer> <server>" when the nodes
+--           have to decide first whether this server may number on.
 -- Message   as broker/redis/record.ts: one per channel and call, with all fresh records.
+-- Failover  A server that has a numbering by replication may miss its tail: it numbers on in the same epoch only after the
+--           nodes restored the tail, and starts a new epoch otherwise (docs/adr/0009-failover.md).
 -- A channel's failure never touches the others of the call.
 local call = redis.call
 local format = string.format
@@ -22,13 +27,27 @@ local numberingMs, seenMs = tonumber(ARGV[3]), ARGV[4]
 local channels = tonumber(ARGV[5])
 local clock = call('TIME')
 local nowMs = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local rounds = KEYS[#KEYS]
 
 local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, recordAt)
   local offset, streamUntil, epoch = 0, 0, candidate
   local state = call('GET', numbering)
   if state then
-    local o, u, e = string.match(state, '^(%d+) (%d+) (.+)$')
-    offset, streamUntil, epoch = tonumber(o), tonumber(u), e
+    local o, u, e, writer = string.match(state, NUMBERING)
+    local verdict = verdictOn(numbering, rounds, o, writer)
+    if not verdict then
+      return undecided(writer)
+    end
+    if writer ~= server then
+      call('UNLINK', heldKey(numbering))
+    end
+    if verdict == 'same' then
+      offset, streamUntil, epoch = tonumber(o), tonumber(u), e
+    else
+      -- Written at once: a call of nothing but duplicates must not leave the old numbering without its stream.
+      call('SET', numbering, format('0 0 %s %s', candidate, server), 'PX', format('%.0f', numberingMs))
+      call('UNLINK', stream)
+    end
   end
   local keeps = size ~= '0'
   -- A stream without numbering belongs to a former epoch; one without history would have a hole after the next change of size.
@@ -83,7 +102,7 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
         lifeMs = spareMs
       end
     end
-    call('SET', numbering, format('%.0f %.0f %s', offset, streamUntil, epoch), 'PX', format('%.0f', lifeMs))
+    call('SET', numbering, format('%.0f %.0f %s %s', offset, streamUntil, epoch, server), 'PX', format('%.0f', lifeMs))
     run[1] = struct.pack('<BBdI4', 1, #epoch, before + 1, offset - before) .. epoch
     call(notify, topic, table.concat(run))
   end

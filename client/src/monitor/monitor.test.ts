@@ -73,3 +73,13 @@ it('leaves no timer when it is stopped', async () => {
   expect(seen).toEqual(['ping']);
   expect(clock.timers).toBe(0);
 });
+
+it('hears an answer that lay waiting while the thread was busy, before it judges', async () => {
+  const { clock, seen, monitor } = start();
+  await clock.advance(30_000);
+  // Due together with the verdict, and behind it: a socket's events come after the timers.
+  clock.after(5000, () => monitor.received());
+  await clock.sleep(5500);
+  await clock.advance(5000);
+  expect(seen).toEqual(['ping']);
+});

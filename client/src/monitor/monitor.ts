@@ -35,25 +35,25 @@ export const createMonitor = ({ clock, idleMs, pongTimeoutMs, sendPing, onDead }
 
   const probe = (): void => {
     const sentMs = clock.now();
-    let answered = false;
-    answer = () => {
-      answered = true;
-    };
+    answered = false;
     sendPing();
     cancel = clock.after(pongTimeoutMs, () => {
-      answer = undefined;
-      if (answered) watch();
-      else if (clock.now() - sentMs > pongTimeoutMs + SLEPT_MS) probe();
-      else onDead();
+      const slept = clock.now() - sentMs > pongTimeoutMs + SLEPT_MS;
+      // What arrived while the thread was busy comes after the timers that are due: give the answer a turn.
+      cancel = clock.after(0, () => {
+        if (answered) watch();
+        else if (slept) probe();
+        else onDead();
+      });
     });
   };
-  let answer: (() => void) | undefined;
+  let answered: boolean;
 
   watch();
   return {
     received: () => {
       lastReceivedMs = clock.now();
-      answer?.();
+      answered = true;
     },
     stop: () => cancel(),
   };

@@ -3,7 +3,8 @@ import { mayReconnect } from '../../../protocol/codes.ts';
 import { TOKEN_EXPIRED } from '../errors.ts';
 import type { TransportClose } from '../transport/transport.ts';
 
-export type Verdict = { kind: 'stop' } | { kind: 'retry'; serverDelayMs: number | undefined };
+/** How to try again, or nothing when that is forbidden. */
+export type Retry = { serverDelayMs: number | undefined } | undefined;
 
 const TRY_LATER = 1013;
 
@@ -13,12 +14,10 @@ const retryAfterMs = (reason: string): number | undefined => {
 };
 
 /** The close code decides from the number alone; a refused `connect` decides by its error (an expired token is fetched anew). */
-export const judgeClose = ({ code, reason, error }: TransportClose): Verdict => {
+export const judgeClose = ({ code, reason, error }: TransportClose): Retry => {
   if (error) {
-    return error.temporary || error.code === TOKEN_EXPIRED
-      ? { kind: 'retry', serverDelayMs: error.retryAfterMs }
-      : { kind: 'stop' };
+    return error.temporary || error.code === TOKEN_EXPIRED ? { serverDelayMs: error.retryAfterMs } : undefined;
   }
-  if (!mayReconnect(code)) return { kind: 'stop' };
-  return { kind: 'retry', serverDelayMs: code === TRY_LATER ? retryAfterMs(reason) : undefined };
+  if (!mayReconnect(code)) return undefined;
+  return { serverDelayMs: code === TRY_LATER ? retryAfterMs(reason) : undefined };
 };

@@ -40,11 +40,13 @@ export interface Connection {
   /** A command without reply. */
   notify<T extends CommandType>(type: T, fields: Commands[T]): void;
   readonly bufferedBytes: number;
+  /** To be continued by another connection, on any node; the server's once connected. */
+  readonly session: string | undefined;
+  /** The server restored the session it was asked to continue. */
+  readonly isContinued: boolean;
   /** Closes at once from our side: a dead network would never confirm. */
   close(code: number, reason: string, error?: WeirError): void;
 }
-
-type Stage = 'token' | 'opening' | 'handshake' | 'open' | 'closed';
 
 const NORMAL = 1000;
 /** Closed by us with an intention to come back. */
@@ -59,14 +61,15 @@ export const createConnection = (
   hooks: ConnectionHooks,
 ): Connection => {
   const { clock } = setup;
-  let stage: Stage = 'token';
+  let state: 'live' | 'closed' = 'live';
   let transport: Transport | undefined;
   let maxFrameBytes = Infinity;
   let monitor: Monitor | undefined;
   let cancelTimeout = (): void => undefined;
+  let isContinued = false;
   let lastId = 0;
   const pending = createPending(clock, setup.commandTimeoutMs);
-  const isClosed = (): boolean => stage === 'closed';
+  const isClosed = (): boolean => state === 'closed';
   const outbox = createOutbox(
     (frame) => {
       if (!isClosed()) transport?.send(frame);
@@ -79,7 +82,7 @@ export const createConnection = (
 
   const handleClose = (close: TransportClose): void => {
     if (isClosed()) return;
-    stage = 'closed';
+    state = 'closed';
     cancelTimeout();
     monitor?.stop();
     token.stop();
@@ -111,9 +114,10 @@ export const createConnection = (
   });
 
   const handleConnected = (connected: Connected): void => {
-    stage = 'open';
     cancelTimeout();
     maxFrameBytes = connected.limits.maxFrameBytes;
+    isContinued = connected.session === session;
+    session = connected.session;
     monitor = createMonitor({
       clock,
       idleMs: (connected.pingIntervalMs || DEFAULT_PING_INTERVAL_MS) + setup.livenessMarginMs,
@@ -145,11 +149,9 @@ export const createConnection = (
   };
   const open = (value: string | undefined): void => {
     if (isClosed()) return;
-    stage = 'opening';
     armTimeout();
     transport = setup.transport(setup.url, {
       onOpen: () => {
-        stage = 'handshake';
         const fields = {
           ...(value !== undefined && { token: value }),
           ...(session && { session }),
@@ -186,6 +188,12 @@ export const createConnection = (
     requestEncoded,
     notify: (type, fields) => {
       if (!isClosed()) outbox.add(encodeCommand(type, encodeFields(fields)));
+    },
+    get session() {
+      return session;
+    },
+    get isContinued() {
+      return isContinued;
     },
     get bufferedBytes() {
       return outbox.bytes + (transport?.bufferedBytes ?? 0);

@@ -37,15 +37,14 @@ export interface Session {
 }
 
 type Phase =
-  | { name: 'disconnected' }
-  | { name: 'waiting'; cancel: Cancel }
+  | { name: 'disconnected'; connection?: undefined }
+  | { name: 'waiting'; connection?: undefined; cancel: Cancel }
   | { name: 'opening'; connection: Connection }
   | { name: 'connected'; connection: Connection };
 
 type Move =
-  | { name: 'none' }
-  | { name: 'scheduled'; cancel: Cancel }
-  | { name: 'opening'; connection: Connection }
+  | { name: 'scheduled'; connection?: undefined; cancel: Cancel }
+  | { name: 'opening'; connection: Connection; cancel?: undefined }
   | { name: 'resubscribing'; connection: Connection; cancel: Cancel };
 
 /** Connected this long, the next loss counts as a first one, ms. */
@@ -63,12 +62,13 @@ export const createSession = (
   const { clock } = setup;
   let phase: Phase = { name: 'disconnected' };
   let shown: ClientState = 'disconnected';
-  let move: Move = { name: 'none' };
+  let move: Move | undefined;
   let moveDeadlineMs = 0;
   /** Asked for by a connection before it was the one in use. */
   let nextMove: { connection: Connection; schedule(): void } | undefined;
   let attempts = 0;
   let cancelStable = (): void => undefined;
+  /** Of the connection in use, for the next one to continue. */
   let sessionId: string | undefined;
 
   /** Handlers of the state event may call back into the session: whoever goes on after `enter` checks the phase again. */
@@ -84,8 +84,8 @@ export const createSession = (
     if (state !== previous) hooks.onState(state, previous, reason);
   };
 
-  const open = (): Connection => {
-    const connection: Connection = createConnection(setup, sessionId, {
+  const open = (session?: string): Connection => {
+    const connection: Connection = createConnection(setup, session, {
       onOpen: (connected) => handleOpen(connection, connected),
       onPush: (push) => handlePush(connection, push),
       onFlushed: hooks.onFlushed,
@@ -101,6 +101,7 @@ export const createSession = (
       attempts = 0;
     });
     phase = { name: 'connected', connection };
+    sessionId = connection.session;
     if (nextMove?.connection === connection) nextMove.schedule();
     // First, so that handlers of the state event can use the connection.
     hooks.onAttach(connection);
@@ -108,8 +109,7 @@ export const createSession = (
   };
 
   const handleOpen = (connection: Connection, connected: Connected): void => {
-    sessionId = connected.session;
-    if (move.name === 'opening' && move.connection === connection) {
+    if (move?.connection === connection) {
       const cancel = clock.after(Math.max(0, moveDeadlineMs - clock.now()), finishMove);
       move = { name: 'resubscribing', connection, cancel };
       hooks.onMove(connection);
@@ -128,9 +128,10 @@ export const createSession = (
   };
 
   const scheduleMove = (startMs: number, deadlineMs: number): void => {
-    if (move.name !== 'none') return;
+    if (move) return;
     moveDeadlineMs = Math.max(startMs, deadlineMs);
     const cancel = clock.after(Math.max(0, startMs - clock.now()), () => {
+      // Without the session: whoever takes it over closes the connection that has it, and that one is still in use.
       move = { name: 'opening', connection: open() };
     });
     move = { name: 'scheduled', cancel };
@@ -138,11 +139,11 @@ export const createSession = (
 
   /** Leaves the old connection for the new one; what was published on the old and not answered goes again on the new. */
   const finishMove = (): void => {
-    if (move.name !== 'resubscribing' || phase.name !== 'connected') return;
+    if (move?.name !== 'resubscribing' || phase.name !== 'connected') return;
     const { connection: next, cancel } = move;
     const old = phase.connection;
     cancel();
-    move = { name: 'none' };
+    move = undefined;
     const moved: Phase = { name: 'connected', connection: next };
     phase = moved;
     // First close, so that unanswered publishes are back in the queue before newer ones leave it.
@@ -153,68 +154,55 @@ export const createSession = (
 
   const dropMove = (): void => {
     const dropped = move;
-    move = { name: 'none' };
-    if ('cancel' in dropped) dropped.cancel();
-    if ('connection' in dropped) {
+    move = undefined;
+    dropped?.cancel?.();
+    if (dropped?.connection) {
       hooks.onDetach(dropped.connection);
       dropped.connection.close(NORMAL, 'not needed');
     }
   };
 
   const handleClosed = (connection: Connection, close: TransportClose): void => {
-    if ('connection' in move && move.connection === connection) {
-      if (move.name === 'resubscribing') move.cancel();
-      move = { name: 'none' };
+    if (move?.connection === connection) {
+      move.cancel?.();
+      move = undefined;
       hooks.onDetach(connection);
       if (close.error) hooks.onError(close.error);
       // The old connection still serves: try again until the server closes that one.
-      const verdict = judgeClose(close);
-      if (verdict.kind === 'retry') {
-        const delayMs = verdict.serverDelayMs ?? strategy(++attempts, random);
+      const retry = judgeClose(close);
+      if (retry) {
+        const delayMs = retry.serverDelayMs ?? strategy(++attempts, random);
         scheduleMove(clock.now() + delayMs, moveDeadlineMs);
       }
       return;
     }
-    if (!('connection' in phase) || phase.connection !== connection) return;
-    const verdict = judgeClose(close);
-    switch (verdict.kind) {
-      case 'stop':
-        stop(close.error ?? closedByServer(close.code, close.reason), close);
-        return;
-      case 'retry':
-        if (close.error) hooks.onError(close.error);
-        replace(connection, close, verdict.serverDelayMs);
-    }
+    if (phase.connection !== connection) return;
+    const retry = judgeClose(close);
+    if (retry) {
+      if (close.error) hooks.onError(close.error);
+      replace(connection, close, retry.serverDelayMs);
+    } else stop(close.error ?? closedByServer(close.code, close.reason), close);
   };
 
   /** The connection in use is gone: the one of a move takes over, else a new one after a delay. */
   const replace = (connection: Connection, close: TransportClose, serverDelayMs: number | undefined): void => {
-    const wasMove = move;
-    switch (wasMove.name) {
-      case 'resubscribing':
-        wasMove.cancel();
-        move = { name: 'none' };
-        settle(wasMove.connection);
-        hooks.onDetach(connection);
-        return;
-      case 'opening':
-        move = { name: 'none' };
-        enter({ name: 'opening', connection: wasMove.connection }, close);
-        hooks.onDetach(connection);
-        return;
-      case 'scheduled':
-      case 'none': {
-        dropMove();
-        attempts += 1;
-        const attempt = attempts;
-        const delayMs = serverDelayMs ?? strategy(attempt, random);
-        const cancel = clock.after(delayMs, () => enter({ name: 'opening', connection: open() }));
-        const waiting: Phase = { name: 'waiting', cancel };
-        enter(waiting, close);
-        hooks.onDetach(connection);
-        if (phase === waiting) hooks.onReconnecting(attempt, delayMs);
-      }
+    const replacement = move;
+    if (!replacement?.connection) {
+      dropMove();
+      const attempt = ++attempts;
+      const delayMs = serverDelayMs ?? strategy(attempt, random);
+      const cancel = clock.after(delayMs, () => enter({ name: 'opening', connection: open(sessionId) }));
+      const waiting: Phase = { name: 'waiting', cancel };
+      enter(waiting, close);
+      hooks.onDetach(connection);
+      if (phase === waiting) hooks.onReconnecting(attempt, delayMs);
+      return;
     }
+    replacement.cancel?.();
+    move = undefined;
+    if (replacement.name === 'opening') enter(replacement, close);
+    else settle(replacement.connection);
+    hooks.onDetach(connection);
   };
 
   const stop = (error: WeirError, reason?: TransportClose): void => {
@@ -222,9 +210,10 @@ export const createSession = (
     if (last.name === 'waiting') last.cancel();
     cancelStable();
     phase = { name: 'disconnected' };
+    sessionId = undefined;
     attempts = 0;
     dropMove();
-    if ('connection' in last) {
+    if (last.connection) {
       last.connection.close(NORMAL, 'disconnected');
       hooks.onDetach(last.connection);
     }

@@ -1,7 +1,7 @@
 // Ties one subscription to the connections that feed it: subscribing, resuming from its cursor, moving without a seam.
-import { WeirError } from '../errors.ts';
+import { UNRECOVERABLE_POSITION, WeirError } from '../errors.ts';
 import { createEmitter } from '../events.ts';
-import type { ChannelPush, Since, Subscribed, Unsubscribed } from '../protocol/wire.ts';
+import type { ChannelPush, Message, Position, Since, Subscribed, Unsubscribed } from '../protocol/wire.ts';
 import type { Connection } from '../session/connection.ts';
 import { acceptGap, acceptMessage, type Cursor, jumped, resumed, type Step, unknownCursor } from './cursor.ts';
 import { createMessageFeed, type MessageFeed } from './message-iterator.ts';
@@ -17,6 +17,8 @@ export interface LinkSetup {
   retryAfter(delayMs: number | undefined, attempt: number, retry: () => void): () => void;
   onThrown(error: unknown): void;
   onUnhandledError(error: WeirError): void;
+  /** The application left; the connections are those the server knows it by. */
+  onLeft(connections: Set<Connection | undefined>): void;
   /** The link is on another connection, or over. */
   onChanged(): void;
   onUnsubscribed(link: ChannelLink): void;
@@ -36,9 +38,8 @@ export interface ChannelLink {
 
 /** The connection that is to become the source: asked to subscribe, or ahead of the cursor by messages the source still brings. */
 type Joining =
-  | { name: 'none' }
-  | { name: 'asked'; connection: Connection }
-  | { name: 'seam'; connection: Connection; subscribed: Subscribed; held: ChannelPush[] };
+  | { connection: Connection; seam?: undefined }
+  | { connection: Connection; seam: { subscribed: Subscribed; held: ChannelPush[] } };
 
 type Asked = Parameters<typeof judgeRefusal>[2];
 
@@ -57,7 +58,13 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
   /** Where to start while no position is known. */
   let start = options.since;
   let source: Connection | undefined;
-  let joining: Joining = { name: 'none' };
+  let joining: Joining | undefined;
+  /** The one in force. */
+  let policyInForce = options.policy;
+  /** How far the application has acknowledged. */
+  let acked: { epoch: string | undefined; offset: number } = { epoch: undefined, offset: 0 };
+  /** What the server said of the position it refused last. */
+  let judged: Parameters<typeof jumped>[2];
   let attempts = 0;
   let failure: WeirError | undefined;
   let cancelRetry = (): void => undefined;
@@ -77,13 +84,29 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     for (const gap of gaps) if (!isOver()) emitter.emit('gap', gap);
   };
 
+  const ack = (offset = cursor.position?.offset): void => {
+    if (offset === undefined) return;
+    const { epoch } = cursor;
+    if (acked.epoch !== epoch || acked.offset < offset) acked = { epoch, offset };
+    source?.notify('ack', { channel, offset });
+  };
+  const handleProcessed = ({ offset }: Message): void => {
+    // One of an older numbering says nothing about this one.
+    if (policyInForce === 'ack' && offset && cursor.position && offset <= cursor.position.offset) ack(offset);
+  };
+
   const apply = (push: ChannelPush): void => {
     if (isOver()) return;
     switch (push.type) {
       case 'message': {
         const step = acceptMessage(cursor, push);
         take(step);
-        if (step.verdict === 'duplicate' || isOver()) return;
+        if (step.verdict === 'duplicate') {
+          // Acknowledged where it came from first: this server still counts it.
+          if (acked.epoch === cursor.epoch && push.offset! <= acked.offset) ack(push.offset);
+          return;
+        }
+        if (isOver()) return;
         for (const feed of feeds) feed.push(push);
         emitter.emit('message', push);
         return;
@@ -108,7 +131,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     failure = error;
     cancelRetry();
     source = undefined;
-    joining = { name: 'none' };
+    joining = undefined;
     for (const feed of [...feeds]) feed.end(error);
     setup.onUnsubscribed(link);
     emitter.emit('unsubscribed', { channel, code, reason, error });
@@ -118,15 +141,15 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
   /** The connection becomes the source; `step` is what that skips, `held` what it sent meanwhile. */
   const switchTo = (connection: Connection, subscribed: Subscribed, step: Step, held: ChannelPush[]): void => {
     const previous = state;
-    joining = { name: 'none' };
+    joining = undefined;
     source = connection;
     attempts = 0;
     state = 'subscribed';
     cursor = step.cursor;
+    policyInForce = subscribed.policy;
     if (previous === 'subscribing') {
-      const { policy } = subscribed;
       const recovered = subscribed.recovered && step.gaps.length === 0;
-      emitter.emit('subscribed', { channel, position: cursor.position, recovered, policy });
+      emitter.emit('subscribed', { channel, position: cursor.position, recovered, policy: policyInForce });
     }
     for (const gap of step.gaps) if (!isOver()) emitter.emit('gap', gap);
     for (const push of held) apply(push);
@@ -134,9 +157,9 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
   };
 
   const closeSeam = (): void => {
-    if (joining.name !== 'seam') return;
-    const { connection, subscribed, held } = joining;
-    switchTo(connection, subscribed, jumped(cursor, subscribed), held);
+    if (!joining?.seam) return;
+    const { subscribed, held } = joining.seam;
+    switchTo(joining.connection, subscribed, jumped(cursor, subscribed), held);
   };
 
   const handleSubscribed = (connection: Connection, subscribed: Subscribed, since: Since | undefined): void => {
@@ -149,19 +172,31 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
       switchTo(connection, subscribed, { cursor: resumed(cursor, subscribed), gaps: [], verdict: 'new' }, []);
       return;
     }
-    const step = jumped(cursor, subscribed);
+    const step = jumped(cursor, subscribed, judged);
     if (source && source !== connection && step.gaps[0]?.reason === 'lost') {
-      joining = { name: 'seam', connection, subscribed, held: [] };
+      joining = { connection, seam: { subscribed, held: [] } };
     } else switchTo(connection, subscribed, step, []);
+  };
+
+  const handleServerSubscribed = (connection: Connection, subscribed: Subscribed): void => {
+    // Nobody gave it another start than the head it had the first time.
+    const position = next() as Position | undefined;
+    const { epoch, offset } = subscribed;
+    if (epoch !== undefined && offset !== undefined) start = { epoch, offset };
+    // A restored session goes on where it was, and a first time starts where the server says; all else is live.
+    const isLive = source ?? (position && !connection.isContinued);
+    if (isLive) cursor = { epoch: cursor.epoch, position };
+    handleSubscribed(connection, subscribed, isLive ? undefined : (position ?? 'earliest'));
   };
 
   const handleRefused = (connection: Connection, error: WeirError, since: Since | undefined, asked: Asked): void => {
     const refusal = judgeRefusal(error, since, asked);
     switch (refusal) {
       case 'wait':
-        joining = { name: 'none' };
+        joining = undefined;
         return;
       case 'live':
+        judged = error.code === UNRECOVERABLE_POSITION ? 'impossible' : 'possible';
         ask(connection, undefined, asked);
         return;
       case 'restart':
@@ -180,7 +215,7 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
   };
 
   const ask = (connection: Connection, since: Since | undefined, how: Asked): void => {
-    const asked: Joining = { name: 'asked', connection };
+    const asked: Joining = { connection };
     joining = asked;
     const { policy, window, presence } = options;
     // Undefined fields do not reach the wire.
@@ -203,16 +238,13 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     on: emitter.on,
     once: emitter.once,
     unsubscribe: () => {
-      for (const connection of new Set([source, 'connection' in joining ? joining.connection : undefined])) {
-        connection?.request('unsubscribe', { channel }, () => undefined);
-      }
+      if (isOver()) return;
+      setup.onLeft(new Set([source, joining?.connection]));
       end({}, undefined);
     },
-    ack: (offset = cursor.position?.offset) => {
-      if (offset !== undefined) source?.notify('ack', { channel, offset });
-    },
+    ack,
     [Symbol.asyncIterator]: () => {
-      const feed = createMessageFeed(setup.maxIteratorMessages, (ended) => feeds.delete(ended));
+      const feed = createMessageFeed(setup.maxIteratorMessages, handleProcessed, (ended) => feeds.delete(ended));
       feeds.add(feed);
       if (isOver()) feed.end(failure);
       return feed.iterator;
@@ -227,19 +259,19 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     },
     join: (connection) => {
       if (isOver() || source === connection || origin === 'server') return;
-      if ('connection' in joining && joining.connection === connection) return;
+      if (joining?.connection === connection) return;
       cancelRetry();
       ask(connection, next(), 'first');
     },
     leave: (connection) => {
       if (isOver()) return;
-      if ('connection' in joining && joining.connection === connection) {
+      if (joining?.connection === connection) {
         cancelRetry();
-        joining = { name: 'none' };
+        joining = undefined;
       }
       if (source !== connection) return;
       source = undefined;
-      if (joining.name === 'seam') {
+      if (joining?.seam) {
         closeSeam();
         return;
       }
@@ -248,15 +280,15 @@ export const createChannelLink = (setup: LinkSetup): ChannelLink => {
     },
     handlePush: (connection, push) => {
       if (push.type === 'subscribed') {
-        if (source !== connection) handleSubscribed(connection, push, undefined);
+        // A session restored by the server: our own subscribe, with the cursor, is on its way and wins.
+        if (origin === 'server' && source !== connection) handleServerSubscribed(connection, push);
       } else if (source === connection) {
         apply(push);
-        if (joining.name === 'seam' && jumped(cursor, joining.subscribed).gaps.length === 0) closeSeam();
-      } else if (joining.name === 'seam' && joining.connection === connection) {
-        joining.held.push(push);
-        if (joining.held.length > MAX_HELD) closeSeam();
-      } else if (push.type === 'unsubscribed' && 'connection' in joining && joining.connection === connection) {
-        apply(push);
+        if (joining?.seam && jumped(cursor, joining.seam.subscribed).gaps.length === 0) closeSeam();
+      } else if (joining?.connection === connection) {
+        if (joining.seam) {
+          if (joining.seam.held.push(push) > MAX_HELD) closeSeam();
+        } else if (push.type === 'unsubscribed') apply(push);
       }
     },
   };

@@ -57,6 +57,10 @@ describe('acceptGap', () => {
     expect(step.cursor).toEqual(at(4, 'e2'));
     expect(acceptMessage(step.cursor, message(5)).gaps).toEqual([]);
   });
+  it('hears of a new numbering once, however many connections tell', () => {
+    const restart = gap(null, null, { reason: 'epoch', epoch: 'e2', offset: 0 });
+    expect(acceptGap(at(3, 'e2'), restart)).toEqual({ cursor: at(3, 'e2'), gaps: [], verdict: 'duplicate' });
+  });
   it('passes a receipt without offsets on', () => {
     const dropped = gap(null, null, { reason: 'dropped', count: 3 });
     expect(acceptGap(at(5), dropped)).toEqual({ cursor: at(5), gaps: [dropped], verdict: 'new' });
@@ -69,6 +73,16 @@ describe('jumped', () => {
   });
   it('reports nothing when the head is the cursor', () => {
     expect(jumped(at(5), subscribedAt(5)).gaps).toEqual([]);
+  });
+  it('waits for a node that lags behind', () => {
+    const step = jumped(at(9), subscribedAt(7));
+    expect(step).toEqual({ cursor: at(9), gaps: [], verdict: 'duplicate' });
+  });
+  it('starts over at the head when the server called a position beyond it impossible', () => {
+    const step = jumped(at(9), subscribedAt(7), 'impossible');
+    expect(ranges(step.gaps)).toEqual(['null-null epoch']);
+    expect(step.cursor).toEqual(at(7));
+    expect(ranges(jumped(at(5), subscribedAt(7), 'impossible').gaps)).toEqual(['6-7 lost']);
   });
   it('reports a new epoch with unknown bounds', () => {
     const step = jumped(at(5), subscribedAt(2, 'e2'));

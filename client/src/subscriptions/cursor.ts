@@ -54,8 +54,10 @@ export const acceptMessage = (cursor: Cursor, { channel, offset }: Message): Ste
 export const acceptGap = (cursor: Cursor, gap: Gap): Step => {
   const { channel, from, to } = gap;
   const { epoch, position } = cursor;
-  if (gap.epoch !== undefined && gap.offset !== undefined && gap.epoch !== position?.epoch) {
-    return step(at(gap.epoch, gap.offset), [gap]);
+  if (gap.epoch !== undefined && gap.offset !== undefined) {
+    if (gap.epoch !== position?.epoch) return step(at(gap.epoch, gap.offset), [gap]);
+    // Told before by another connection: the numbering restarts once.
+    if (gap.offset <= position.offset) return step(at(gap.epoch, position.offset), [], 'duplicate');
   }
   if (from == null || to == null || epoch === undefined) return step(cursor, [gap]);
   if (position?.epoch !== epoch) return step(at(epoch, to), [gap]);
@@ -68,6 +70,20 @@ export const acceptGap = (cursor: Cursor, gap: Gap): Step => {
 /** After `subscribed` with `since`: the server delivers or reports everything after it. */
 export const resumed = (cursor: Cursor, { epoch }: Subscribed): Cursor => ({ epoch, position: cursor.position });
 
-/** After `subscribed` without `since`: everything between the cursor and the head is gone for this subscription. */
-export const jumped = ({ position }: Cursor, { channel, epoch, offset }: Subscribed): Step =>
-  epoch === undefined || offset === undefined ? step(unknownCursor) : advance(channel, position, epoch, offset, offset);
+/** No server gives it. */
+const NO_EPOCH: Position = { epoch: '', offset: 0 };
+
+/**
+ * After `subscribed` without `since`: everything between the cursor and the head is gone for this subscription. A head below the
+ * cursor is a node that lags behind, and what comes twice is dropped; unless the server called the position impossible: then
+ * its numbering is not the one of the cursor, whatever it is called.
+ */
+export const jumped = (
+  { position }: Cursor,
+  { channel, epoch, offset }: Subscribed,
+  judged: 'possible' | 'impossible' = 'possible',
+): Step => {
+  if (epoch === undefined || offset === undefined) return step(unknownCursor);
+  const isForeign = judged === 'impossible' && position && position.offset > offset;
+  return advance(channel, isForeign ? NO_EPOCH : position, epoch, offset, offset);
+};

@@ -1,5 +1,5 @@
 // Who on this client listens to which channel: one subscription per channel, all on the connection in use.
-import type { WeirError } from '../errors.ts';
+import { WeirError } from '../errors.ts';
 import type { ChannelPush } from '../protocol/wire.ts';
 import type { Connection } from '../session/connection.ts';
 import { type ChannelLink, createChannelLink, type LinkSetup } from './channel-link.ts';
@@ -29,6 +29,8 @@ export interface Hub {
 
 export const createHub = (setup: HubSetup): Hub => {
   const links = new Map<string, ChannelLink>();
+  /** Left by the application without the server's word for it: a restored session would bring them back. */
+  const left = new Set<string>();
   let current: Connection | undefined;
   let next: Connection | undefined;
 
@@ -39,6 +41,11 @@ export const createHub = (setup: HubSetup): Hub => {
     setup.onMoved();
   };
 
+  const leave = (channel: string, connection: Connection): void =>
+    connection.request('unsubscribe', { channel }, (outcome) => {
+      if (!(outcome instanceof WeirError && outcome.temporary)) left.delete(channel);
+    });
+
   const add = (channel: string, options: SubscribeOptions, origin: ChannelLink['origin']): ChannelLink => {
     const link = createChannelLink({
       ...setup,
@@ -46,6 +53,10 @@ export const createHub = (setup: HubSetup): Hub => {
       options,
       origin,
       onChanged: checkMoved,
+      onLeft: (connections) => {
+        left.add(channel);
+        for (const connection of connections) if (connection) leave(channel, connection);
+      },
       onUnsubscribed: (ended) => {
         if (links.get(channel) === ended) links.delete(channel);
       },
@@ -61,6 +72,7 @@ export const createHub = (setup: HubSetup): Hub => {
     subscribe: (channel, options) => {
       const known = links.get(channel);
       if (known) return known.subscription;
+      left.delete(channel);
       const link = add(channel, options, 'client');
       const target = next ?? current;
       if (target) link.join(target);
@@ -70,6 +82,8 @@ export const createHub = (setup: HubSetup): Hub => {
     attach: (connection) => {
       current = connection;
       if (next === connection) next = undefined;
+      if (!connection.isContinued) left.clear();
+      for (const channel of left) leave(channel, connection);
       joinAll(connection);
     },
     move: (connection) => {
@@ -87,7 +101,7 @@ export const createHub = (setup: HubSetup): Hub => {
     handlePush: (connection, push) => {
       const link = links.get(push.channel);
       if (link) link.handlePush(connection, push);
-      else if (push.type === 'subscribed') {
+      else if (push.type === 'subscribed' && !left.has(push.channel)) {
         const made = add(push.channel, {}, 'server');
         setup.onServerSubscription(made.subscription);
         made.handlePush(connection, push);

@@ -14,12 +14,21 @@ interface Waiter {
   reject(error: WeirError): void;
 }
 
-/** More than `maxMessages` unread messages: the iteration yields those and then throws `iteration_overflow`. */
-export const createMessageFeed = (maxMessages: number, onEnded: (feed: MessageFeed) => void): MessageFeed => {
+/**
+ * `onProcessed` gets a message when the loop asks for the one after it: the loop is done with it. More than `maxMessages` unread messages: the iteration
+ * yields those and then throws `iteration_overflow`.
+ */
+export const createMessageFeed = (
+  maxMessages: number,
+  onProcessed: (message: Message) => void,
+  onEnded: (feed: MessageFeed) => void,
+): MessageFeed => {
   const buffer: Message[] = [];
   const waiters: Waiter[] = [];
   let state: 'open' | 'ended' = 'open';
   let failure: WeirError | undefined;
+  /** The message the loop works on. */
+  let given: Message | undefined;
   const done: IteratorResult<Message> = { done: true, value: undefined };
 
   const end = (error?: WeirError): void => {
@@ -36,11 +45,18 @@ export const createMessageFeed = (maxMessages: number, onEnded: (feed: MessageFe
     failure = undefined;
   };
 
+  const give = (resolve: Waiter['resolve'], value: Message): void => {
+    given = value;
+    resolve({ done: false, value });
+  };
+
   const iterator: AsyncIterableIterator<Message> = {
     next: () =>
       new Promise((resolve, reject) => {
+        if (given) onProcessed(given);
+        given = undefined;
         const value = buffer.shift();
-        if (value) resolve({ done: false, value });
+        if (value) give(resolve, value);
         else if (state === 'ended') settleEnded({ resolve, reject });
         else waiters.push({ resolve, reject });
       }),
@@ -56,7 +72,7 @@ export const createMessageFeed = (maxMessages: number, onEnded: (feed: MessageFe
     push: (value) => {
       if (state === 'ended') return;
       const waiter = waiters.shift();
-      if (waiter) waiter.resolve({ done: false, value });
+      if (waiter) give(waiter.resolve, value);
       else if (buffer.length < maxMessages) buffer.push(value);
       else end(iterationOverflow());
     },

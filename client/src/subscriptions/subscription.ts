@@ -39,7 +39,10 @@ export interface Subscription extends EventSource<SubscriptionEvents>, AsyncIter
   readonly position: Position | undefined;
   /** Final: to listen again, call `client.subscribe` again. */
   unsubscribe(): void;
-  /** Confirms messages up to `offset` (default: the position); for policy `ack`. */
+  /**
+   * Confirms messages up to `offset` (default: the position); for policy `ack`, where an iteration does it too: a message is confirmed
+   * when the loop asks for the next. After a reconnect nothing unconfirmed comes again: delivery goes on after the position.
+   */
   ack(offset?: number): void;
   /**
    * `for await (const message of subscription)`: messages from this call on. It ends when the subscription does (throwing

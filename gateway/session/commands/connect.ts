@@ -1,14 +1,12 @@
 // `connect`: the first command, tells the client who and where it is.
+import type { ReplyOf } from '../../../protocol/replies.ts';
 import { Failure } from '../../failure.ts';
 import type { CommandHandler } from '../command-handler.ts';
+import type { Connection } from '../connection.ts';
+import type { SessionServices } from '../services.ts';
 
-export const handleConnect: CommandHandler<'connect'> = (connection, command, services) => {
+const connected = (connection: Connection, services: SessionServices): ReplyOf<'connected'> => {
   const { settings, brokerState, clock } = services;
-  if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
-  if (command.token !== undefined)
-    throw new Failure('notAvailable', 'token: token verification is not available on this node');
-  if (!settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
-  connection.state = 'connected';
   return {
     type: 'connected',
     connection: connection.id,
@@ -19,4 +17,17 @@ export const handleConnect: CommandHandler<'connect'> = (connection, command, se
     broker: brokerState(),
     serverTime: clock.nowMs(),
   };
+};
+
+export const handleConnect: CommandHandler<'connect'> = (connection, command, services) => {
+  const { settings, sessions } = services;
+  if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
+  if (command.token !== undefined)
+    throw new Failure('notAvailable', 'token: token verification is not available on this node');
+  if (!settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
+  connection.state = 'connected';
+  const continued = command.session === undefined ? undefined : sessions.continue(connection, command.session);
+  return continued === undefined
+    ? connected(connection, services)
+    : continued.then(() => connected(connection, services));
 };

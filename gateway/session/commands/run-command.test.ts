@@ -10,6 +10,7 @@ import { ChannelState, Subscription } from '../../fanout/channel-state.ts';
 import type { Attached } from '../../fanout/hub.ts';
 import { createMetricsRegistry } from '../../observability/registry.ts';
 import { Connection } from '../connection.ts';
+import { noSessions } from '../continuation/sessions.ts';
 import type { SessionServices } from '../services.ts';
 import { runCommand } from './run-command.ts';
 
@@ -42,6 +43,7 @@ const page = (channel: string): StoredHistory => ({ channel, epoch: 'e', offset:
 const attached = (channel: string): Attached => ({
   subscription: new Subscription(connection, new ChannelState(channel), 0),
   position: { epoch: 'e', offset: 0 },
+  recovered: true,
 });
 const send = (...commands: (Partial<Command> & { type: string })[]): void => {
   const frame = JSON.stringify(commands);
@@ -60,8 +62,10 @@ beforeEach(() => {
       unsubscribe: () => endedAtHub++,
     } as unknown as SessionServices['hub'],
     access: createAccess(namespaceOf),
+    namespaceOf,
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
+    sessions: noSessions,
     metrics,
     clock: systemClock,
     brokerState: () => 'ready',
@@ -93,6 +97,8 @@ beforeEach(() => {
         () => 'id',
       ),
     unsubscribe: () => undefined,
+    onDrain: () => undefined,
+    onClosing: () => undefined,
     onClosed: () => undefined,
   });
   process.on('unhandledRejection', onUnhandled);

@@ -4,6 +4,7 @@ import { Failure } from '../../failure.ts';
 import type { CommandReply } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
+import { handleAck } from './ack.ts';
 import { handleConnect } from './connect.ts';
 import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
@@ -36,7 +37,7 @@ const perform = (
   connection: Connection,
   command: Command,
   services: SessionServices,
-): CommandReply | Promise<CommandReply> => {
+): CommandReply | Promise<CommandReply> | undefined => {
   switch (command.type) {
     case 'connect':
       return handleConnect(connection, command, services);
@@ -52,9 +53,11 @@ const perform = (
       return handlePing();
     case 'refresh':
     case 'presence':
-    case 'ack':
     case 'rpc':
       throw new Failure('notAvailable', `${command.type} is not available on this node`);
+    case 'ack':
+      handleAck(connection, command, services);
+      return undefined;
   }
 };
 
@@ -85,7 +88,7 @@ export const runCommand = (connection: Connection, command: Command, services: S
         .then(succeed)
         .catch(fail)
         .finally(() => (connection.pendingBytes -= bytes));
-    } else succeed(result);
+    } else if (result !== undefined) succeed(result);
   } catch (thrown) {
     fail(thrown);
   }

@@ -1,8 +1,10 @@
-// `subscribe`: a live cursor at the channel's head.
+// `subscribe`: a cursor at the channel's head, or where the client says.
 import type { CommandOf } from '../../../protocol/commands.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
 import { Failure } from '../../failure.ts';
+import type { NamespaceConfig } from '../../config/namespaces.ts';
 import type { Attached } from '../../fanout/hub.ts';
+import type { StartOrder } from '../../fanout/starting.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
 import type { CommandHandler } from '../command-handler.ts';
@@ -10,23 +12,38 @@ import type { CommandHandler } from '../command-handler.ts';
 /** The client itself ended what the command began: who gave the command no id does not ask what became of it. */
 export class Withdrawn extends Failure {}
 
-/** Refuses what this node cannot honour, rather than serving something else in silence. */
-const refuseUnavailable = (command: CommandOf<'subscribe'>): void => {
-  const { since, policy, window, presence } = command;
-  const field =
-    since !== undefined ? 'since' : window !== undefined ? 'window' : presence === true ? 'presence' : undefined;
-  if (field !== undefined) throw new Failure('notAvailable', `${field}: not available on this node`);
-  if (policy !== undefined && policy !== 'all')
-    throw new Failure('notAvailable', `policy: expected all, got ${policy}`);
+/** Messages that may be unacknowledged with policy `ack` when the client names no window. */
+const DEFAULT_ACK_WINDOW = 100;
+
+/** What the client may have. Refuses what this node cannot honour, rather than serving something else in silence. */
+const orderOf = (command: SubscriptionOrder, namespace: NamespaceConfig): StartOrder => {
+  const { channel, since, policy = namespace.policy, window, presence } = command;
+  if (presence === true) throw new Failure('notAvailable', 'presence: not available on this node');
+  if (!namespace.policies.includes(policy)) {
+    const allowed = namespace.policies.join(', ');
+    throw new Failure('permissionDenied', `policy: ${channel} allows ${allowed}, got ${policy}`);
+  }
+  if (window !== undefined && policy !== 'ack')
+    throw new Failure('badRequest', `window: expected none with policy ${policy}`);
+  return { since, policy, window: window ?? DEFAULT_ACK_WINDOW };
 };
 
-const subscribed = ({ subscription, position }: Attached): ReplyOf<'subscribed'> => ({
+const subscribed = ({ subscription, position, recovered }: Attached): ReplyOf<'subscribed'> => ({
   type: 'subscribed',
   channel: subscription.channel.name,
   ...position,
-  recovered: true,
-  policy: 'all',
+  recovered,
+  policy: subscription.policy,
 });
+
+/** Ends what the connection holds of a channel, open or being opened. */
+export const endSubscription = (connection: Connection, channel: string, hub: SessionServices['hub']): void => {
+  const entry = connection.subscriptions.get(channel);
+  connection.subscriptions.delete(channel);
+  // One that is still being opened is ended by its own command, which finds itself replaced.
+  if (entry instanceof Promise) connection.abandonedOpenings++;
+  else if (entry !== undefined) hub.unsubscribe(entry);
+};
 
 const awaitOpening = async (
   connection: Connection,
@@ -53,25 +70,53 @@ const awaitOpening = async (
     throw withdrawn();
   }
   connection.subscriptions.set(channel, attached.subscription);
+  services.sessions.handleChanged(connection);
   return subscribed(attached);
 };
 
-export const handleSubscribe: CommandHandler<'subscribe'> = (connection, command, services) => {
-  const { channel } = command;
+/** What a subscription is opened with, by a command or from a session. */
+export type SubscriptionOrder = Omit<CommandOf<'subscribe'>, 'type' | 'id'>;
+
+/** One that came back with the session gives way to the client's own, once. */
+const endRestored = (connection: Connection, channel: string, { sessions, hub }: SessionServices): void => {
+  sessions.take(connection, channel);
+  endSubscription(connection, channel, hub);
+};
+
+/** Opens a subscription with all its checks. Throws or rejects with `Failure` or `BrokerUnavailableError`. */
+export const openSubscription = (
+  connection: Connection,
+  wanted: SubscriptionOrder,
+  services: SessionServices,
+): ReplyOf<'subscribed'> | Promise<ReplyOf<'subscribed'>> => {
+  const { channel, since } = wanted;
   const { subscriptions, who } = connection;
-  if (subscriptions.has(channel)) throw new Failure('alreadySubscribed', `${channel} is subscribed already`);
-  if (subscriptions.size + connection.abandonedOpenings >= services.settings.maxSubscriptions) {
+  const replaced = subscriptions.has(channel) ? 1 : 0;
+  if (replaced === 1 && !services.sessions.isRestored(connection, channel))
+    throw new Failure('alreadySubscribed', `${channel} is subscribed already`);
+  if (subscriptions.size - replaced + connection.abandonedOpenings >= services.settings.maxSubscriptions) {
     const message = `channel: expected at most ${services.settings.maxSubscriptions} subscriptions per connection`;
     throw new Failure('limitExceeded', message);
   }
   services.access.require('subscribe', who, channel, { subscribed: false });
   services.reading.requireNumbered(channel);
-  refuseUnavailable(command);
-  const opening = services.hub.subscribe(connection, channel);
+  // A position comes from an earlier subscription; everything else asks for what was there before this client.
+  const readsHistory = since === 'earliest' || (since !== undefined && 'last' in since);
+  if (readsHistory) services.access.require('history', who, channel, { subscribed: false });
+  const order = orderOf(wanted, services.namespaceOf(channel));
+  if (replaced === 1) endRestored(connection, channel, services);
+  const opening = services.hub.subscribe(connection, channel, order);
   if (opening instanceof Promise) {
     subscriptions.set(channel, opening);
     return awaitOpening(connection, channel, opening, services);
   }
   subscriptions.set(channel, opening.subscription);
+  services.sessions.handleChanged(connection);
   return subscribed(opening);
+};
+
+export const handleSubscribe: CommandHandler<'subscribe'> = (connection, command, services) => {
+  const reply = openSubscription(connection, command, services);
+  services.sessions.take(connection, command.channel);
+  return reply;
 };

@@ -1,13 +1,14 @@
 // `unsubscribe`: ends a subscription; no message of the channel follows the reply.
 import { Failure } from '../../failure.ts';
 import type { CommandHandler } from '../command-handler.ts';
+import { endSubscription } from './subscribe.ts';
 
 export const handleUnsubscribe: CommandHandler<'unsubscribe'> = (connection, { channel }, services) => {
-  const entry = connection.subscriptions.get(channel);
-  if (entry === undefined) throw new Failure('notSubscribed', `${channel} is not subscribed`);
-  connection.subscriptions.delete(channel);
-  // One that is still being opened is ended by its own command, which finds itself replaced.
-  if (entry instanceof Promise) connection.abandonedOpenings++;
-  else services.hub.unsubscribe(entry);
+  // One that was to come back with the session is a subscription as well.
+  const wasRestored = services.sessions.take(connection, channel);
+  if (!connection.subscriptions.has(channel) && !wasRestored)
+    throw new Failure('notSubscribed', `${channel} is not subscribed`);
+  endSubscription(connection, channel, services.hub);
+  services.sessions.handleChanged(connection);
   return { type: 'unsubscribed', channel };
 };

@@ -8,28 +8,60 @@ export const backpressure: RowDefinition = {
   panels: [
     {
       kind: 'lines',
+      title: 'Parked connections',
+      description:
+        'Sockets with more than 32 KiB outstanding: they get nothing more until they drain, and keep their connection. A few are clients on a bad network; many at once are the network of the node.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_connections_parked'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Subscriptions behind',
+      description:
+        'Cursors that catch up: after a reconnect, or because their socket is parked. Subscriptions with policy `ack` always count. A peak that falls is a herd coming back; a plateau above the parked ones is clients that never catch up.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_subscriptions_behind'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'stacked',
+      title: 'Catch-up pages',
+      description:
+        'Pages sent to subscriptions behind. `ring` costs the node only, `history` asks the broker: mostly `history` means that clients are away longer than rings last.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_catch_up_pages_total'), 'source'), legend: '{{source}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Buffered for sockets',
       description:
-        'Bytes beyond the kernel buffers. A plateau is a few stalled clients, a steady climb is a node that sends more than its network takes.',
+        'Bytes beyond the kernel buffers. Messages stop at about 32 KiB per socket, replies at maxOutboxBytes; a steady climb is a node that sends more than its network takes.',
       unit: 'bytes',
       queries: [{ expr: q.value('weir_outbox_bytes'), legend: '{{instance}}' }],
     },
     {
       kind: 'lines',
       title: 'Share of the memory budget',
-      description: 'Buffered bytes against the configured budget.',
+      description:
+        'Bytes that sockets have not taken, and bytes that channel logs keep for those who catch up, against the configured budget. Rings stop at half of it: at 0.5 they are short-lived and catch-up goes to the history.',
       unit: 'percentunit',
       max: 1,
       warnAbove: 0.8,
       queries: [
-        { expr: `${q.value('weir_outbox_bytes')} / ${q.value('weir_memory_budget_bytes')}`, legend: '{{instance}}' },
+        {
+          expr: `${q.value('weir_outbox_bytes')} / ${q.value('weir_memory_budget_bytes')}`,
+          legend: '{{instance}} sockets',
+        },
+        {
+          expr: `${q.value('weir_ring_bytes')} / ${q.value('weir_memory_budget_bytes')}`,
+          legend: '{{instance}} rings',
+        },
       ],
     },
     {
       kind: 'lines',
       title: 'Buffered per connection',
       description:
-        'Mean over all connections: high with few 3008 closes means that everybody is slow, so look at the network.',
+        'Mean over all connections: high with few parked ones means that everybody is a little slow, so look at the network.',
       unit: 'bytes',
       queries: [
         {
@@ -40,8 +72,9 @@ export const backpressure: RowDefinition = {
     },
     {
       kind: 'lines',
-      title: 'Closed as too slow (3008)',
-      description: 'Connections cut because their outbox was full.',
+      title: 'Closed with 3008',
+      description:
+        'Connections cut because they went on asking without reading the replies, up to maxOutboxBytes. A client that is slow on messages alone is parked, never cut.',
       unit: 'ops',
       queries: [
         { expr: sum(q.rate('weir_connections_closed_total', { code: '3008' }), 'instance'), legend: '{{instance}}' },
@@ -51,7 +84,7 @@ export const backpressure: RowDefinition = {
       kind: 'stacked',
       title: 'Gap receipts',
       description:
-        '`lost` and `epoch` come from the broker, `expired` from history that was too short for a reconnect, `conflated` is a policy at work.',
+        '`lost` and `epoch` come from the broker, `expired` from history that was too short for who was away or parked, `conflated` is a policy at work. `lost` counts once per channel, the others once per subscription.',
       unit: 'ops',
       queries: [{ expr: sum(q.rate('weir_gaps_total'), 'reason'), legend: '{{reason}}' }],
     },

@@ -56,8 +56,24 @@ export const broker: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Deaf nodes',
+      description:
+        '1 while a node publishes and does not hear its own canary. Its clients are told `degraded` and move when another node is ready.',
+      unit: 'none',
+      max: 1,
+      queries: [{ expr: q.value('weir_node_deaf'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Became deaf (1 h)',
+      description: 'Repeated on one node: what stands between it and Redis. On all nodes: pub/sub of Redis itself.',
+      unit: 'none',
+      queries: [{ expr: sum(q.increase('weir_node_deaf_total', {}, '1h'), 'instance'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Received from the backplane',
-      description: 'Publications each node heard. One node at 0 while its subscribers wait is a deaf node.',
+      description: 'Publications each node heard for its subscribers; canaries do not count.',
       unit: 'ops',
       queries: [{ expr: sum(q.rate('weir_publications_received_total'), 'instance'), legend: '{{instance}}' }],
     },

@@ -1,0 +1,57 @@
+// A process of its own that measures live latency on a quiet channel, so that the clients of a contest cannot delay its clock.
+import { setTimeout as pause } from 'node:timers/promises';
+import { startCountingClient } from './counting-client.ts';
+import { percentile, publish } from './contest.ts';
+
+/** Sent by the parent as the first message; each further message asks for a report and begins a new period. */
+export interface ProbeOrder {
+  readonly url: string;
+  readonly wsUrl: string;
+  readonly apiKey: string;
+}
+
+export interface ProbeReport {
+  readonly deliveries: number;
+  readonly p99Ms: number;
+}
+
+const CHANNEL = 'live-probe';
+const SUBSCRIBERS = 50;
+const EVERY_MS = 20;
+
+let latencies: number[] = [];
+
+const begin = ({ url, wsUrl, apiKey }: ProbeOrder): void => {
+  const intended = new Map<number, number>();
+  for (let index = 0; index < SUBSCRIBERS; index += 1) {
+    startCountingClient({
+      channel: CHANNEL,
+      url: () => wsUrl,
+      away: () => pause(EVERY_MS),
+      onMessage: (data) => {
+        const at = intended.get((data as { n: number }).n);
+        if (at !== undefined) latencies.push(performance.now() - at);
+      },
+    });
+  }
+  const beganAt = performance.now();
+  let n = 0;
+  setInterval(() => {
+    // By schedule: a timer that fires late counts as latency of neither more nor fewer publications.
+    for (; beganAt + n * EVERY_MS <= performance.now(); n += 1) {
+      intended.set(n, beganAt + n * EVERY_MS);
+      void publish([url], apiKey, CHANNEL, n).catch(() => undefined);
+    }
+  }, EVERY_MS / 4);
+};
+
+process.on('message', (order: ProbeOrder | 'report') => {
+  if (order !== 'report') {
+    begin(order);
+    return;
+  }
+  const report: ProbeReport = { deliveries: latencies.length, p99Ms: percentile(latencies, 0.99) };
+  latencies = [];
+  process.send?.(report);
+});
+process.on('disconnect', () => process.exit(0));

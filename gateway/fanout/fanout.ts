@@ -1,0 +1,80 @@
+// Wires the rooms of fan-out together: logs and who listens, live flushes, catch-up, rings.
+import type { Broker } from '../../broker/broker.ts';
+import type { HistoryBounds } from '../../broker/publication.ts';
+import type { Clock } from '../clock.ts';
+import type { MetricsRegistry } from '../observability/registry.ts';
+import { createCatchUp } from './catch-up.ts';
+import type { ChannelState, Subscriber } from './channel-state.ts';
+import { createDispatcher } from './dispatcher.ts';
+import { createHub, type Hub } from './hub.ts';
+import { createRings, type RingOptions } from './rings.ts';
+
+export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'maxTotalBytes'> {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly metrics: MetricsRegistry;
+  readonly boundsOf: (channel: string) => HistoryBounds;
+  /** Delay before the next flush, ms; asked once per flush. */
+  readonly delayMs: () => number;
+  readonly onError: (error: Error, context: { readonly stage: string }) => void;
+}
+
+export interface Fanout {
+  readonly hub: Hub;
+  /** The socket's backlog shrank. */
+  handleDrain(subscriber: Subscriber): void;
+  /** Delay of the newest flush, ms. */
+  readonly currentDelayMs: number;
+  /** What the channel logs keep, bytes. */
+  readonly ringBytes: number;
+  /** Ends timers; nothing is sent afterwards. */
+  close(): void;
+}
+
+export const createFanout = (options: FanoutOptions): Fanout => {
+  const { broker, clock, metrics, boundsOf, delayMs, onError } = options;
+  const markDirty = (channel: ChannelState): void => dispatcher.markDirty(channel);
+  const rings = createRings(options);
+  const catchUp = createCatchUp({
+    history: broker.history,
+    clock,
+    metrics,
+    boundsOf,
+    onReturned: markDirty,
+    onLogLags: (channel) => hub.heal(channel),
+    onError,
+  });
+  const dispatcher = createDispatcher({
+    clock,
+    metrics,
+    delayMs,
+    fallBehind: (subscription) => catchUp.fallBehind(subscription),
+    onProgress: (channel) => catchUp.handleProgress(channel),
+    onFlushed: (channel) => rings.settle(channel),
+  });
+  const hub = createHub({
+    broker,
+    catchUp,
+    markDirty,
+    onClosed: (channel) => rings.release(channel),
+    metrics,
+    boundsOf,
+    onError,
+  });
+  return {
+    hub,
+    handleDrain: (subscriber) => catchUp.handleDrain(subscriber),
+    get currentDelayMs() {
+      return dispatcher.currentDelayMs;
+    },
+    get ringBytes() {
+      return rings.bytes;
+    },
+    close() {
+      hub.close();
+      catchUp.close();
+      dispatcher.close();
+      rings.close();
+    },
+  };
+};

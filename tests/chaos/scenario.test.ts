@@ -1,0 +1,33 @@
+// The steps of a chaos run come from the seed alone.
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_KINDS, planSteps } from './scenario.ts';
+
+const options = { seed: 7, durationMs: 60_000, nodes: 3, clients: 10 };
+
+describe('the steps of a seed', () => {
+  it('are the same each time and others for another seed', () => {
+    expect(planSteps(options)).toEqual(planSteps(options));
+    expect(planSteps(options)).not.toEqual(planSteps({ ...options, seed: 8 }));
+  });
+
+  it('begin with the same steps when the run is longer', () => {
+    const short = planSteps(options);
+    expect(planSteps({ ...options, durationMs: 120_000 }).slice(0, short.length)).toEqual(short);
+  });
+
+  it('hold every default kind, in order of time, aimed at what exists', () => {
+    const steps = planSteps(options);
+    expect(new Set(steps.map(({ kind }) => kind))).toEqual(new Set(DEFAULT_KINDS));
+    expect(steps.map(({ atMs }) => atMs)).toEqual(steps.map(({ atMs }) => atMs).toSorted((a, b) => a - b));
+    for (const step of steps) {
+      expect(step.atMs).toBeLessThan(options.durationMs);
+      if ('node' in step) expect([0, 1, 2]).toContain(step.node);
+      if ('clients' in step) expect(step.clients.every((client) => client < 10)).toBe(true);
+    }
+  });
+
+  it('hold only the kinds that were named', () => {
+    const steps = planSteps({ ...options, kinds: ['restart-redis-persisted'] });
+    expect(new Set(steps.map(({ kind }) => kind))).toEqual(new Set(['restart-redis-persisted']));
+  });
+});
