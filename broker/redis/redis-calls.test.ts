@@ -189,7 +189,7 @@ test('all keys of a channel carry the tag of its partition, whose slot is in the
     `${prefix}:{${tag}}:m:room:1`,
     `${prefix}:{${tag}}:s:room:1`,
   ]);
-  await using cluster = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+  await using cluster = await startRedis({ cluster: true });
   const client = new Redis(cluster.url, { enableReadyCheck: false });
   for (const each of [tag, ...PARTITION_TAGS.slice(0, 16)]) {
     expect(await client.cluster('KEYSLOT', `${prefix}:{${each}}:m:x`)).toBe(slotOfTag(each));

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -173,6 +174,18 @@ describe('freePort', () => {
     const other = await freePort(ports[0]);
     expect(other).not.toBe(ports[0]);
     await new Promise((resolve) => server.close(resolve));
+  });
+
+  it('gives no port that another living process has, and takes over what a dead one left', async () => {
+    const program = `import { freePort } from ${JSON.stringify(new URL('./free-port.ts', import.meta.url).href)};
+      console.log(await freePort()); process.stdin.resume();`;
+    const other = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program]);
+    const port = Number(String((await once(other.stdout, 'data'))[0]));
+    expect(await freePort(port)).not.toBe(port);
+    const exit = once(other, 'exit');
+    other.kill('SIGKILL');
+    await exit;
+    expect(await freePort(port)).toBe(port);
   });
 });
 

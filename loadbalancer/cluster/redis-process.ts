@@ -7,6 +7,8 @@ import { temporaryDirectory } from './temporary-directory.ts';
 export interface RedisOptions {
   /** A free port when absent. */
   readonly port?: number;
+  /** Runs as a member of a Redis Cluster, its bus on a free port. */
+  readonly cluster?: boolean;
   /** Read before the arguments; a Sentinel needs one it can write to, and takes no further arguments of servers. */
   readonly configFile?: string;
   /** Further command line arguments, after ours: `['--maxmemory', '64mb']`. */
@@ -17,6 +19,8 @@ export interface RedisProcess extends AsyncDisposable {
   /** `redis://127.0.0.1:<port>` */
   readonly url: string;
   readonly port: number;
+  /** Of a member of a Redis Cluster. */
+  readonly busPort: number | undefined;
   readonly pid: number;
   readonly exited: Promise<ProcessExit>;
   lastOutput(): string;
@@ -68,6 +72,8 @@ async function answersPing(port: number, pid: number): Promise<boolean> {
  */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {
   const port = options.port ?? (await freePort());
+  // The default, port + 10 000, may be taken by an outgoing connection.
+  const busPort = options.cluster === true ? await freePort() : undefined;
   const directory = await temporaryDirectory('redis');
   const server = await startProcess({
     name: `redis (port ${port})`,
@@ -76,6 +82,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
       ...(options.configFile === undefined ? [] : [options.configFile]),
       ...['--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', '--dir', directory.path],
       ...(options.configFile === undefined ? SERVER_ARGS : []),
+      ...(busPort === undefined ? [] : ['--cluster-enabled', 'yes', '--cluster-port', String(busPort)]),
       ...(options.args ?? []),
     ],
     readyWhen: (pid) => answersPing(port, pid),
@@ -93,6 +100,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    busPort,
     pid: server.pid,
     exited: server.exited,
     lastOutput: server.lastOutput,

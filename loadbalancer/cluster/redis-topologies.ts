@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as pause } from 'node:timers/promises';
-import { freePort } from './free-port.ts';
 import { startRedis, type RedisProcess } from './redis-process.ts';
 import { withSystemFolders } from './process.ts';
 
@@ -40,14 +39,11 @@ const stopAll = async (processes: readonly RedisProcess[]): Promise<void> => {
 /** Three masters with an even share of the slots; with `replicas` one for each of them. */
 export async function startRedisCluster(options: { readonly replicas?: boolean } = {}): Promise<RedisDeployment> {
   const count = options.replicas === true ? 6 : 3;
-  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-replica-validity-factor', '0'];
-  // The default, port + 10 000, may be taken by an outgoing connection.
-  const busPorts = await Promise.all(Array.from({ length: count }, () => freePort()));
-  const servers = await Promise.all(
-    busPorts.map((bus) =>
-      startRedis({ args: [...args, '--cluster-port', String(bus), '--repl-diskless-sync-delay', '0'] }),
-    ),
-  );
+  const args = [
+    ...['--cluster-node-timeout', '1000', '--cluster-replica-validity-factor', '0'],
+    ...['--repl-diskless-sync-delay', '0'],
+  ];
+  const servers = await Promise.all(Array.from({ length: count }, () => startRedis({ cluster: true, args })));
   const [first] = servers;
   const masters = servers.slice(0, 3);
   for (const [i, server] of servers.entries()) {
@@ -57,7 +53,7 @@ export async function startRedisCluster(options: { readonly replicas?: boolean }
       const last = Math.min(16_383, (i + 1) * share - 1);
       await redisCli(server.port, 'CLUSTER', 'ADDSLOTSRANGE', String(i * share), String(last));
     }
-    if (i > 0) await redisCli(server.port, 'CLUSTER', 'MEET', '127.0.0.1', String(first!.port), String(busPorts[0]));
+    if (i > 0) await redisCli(server.port, 'CLUSTER', 'MEET', '127.0.0.1', String(first!.port), String(first!.busPort));
   }
   const agreed = (server: RedisProcess): Promise<boolean> =>
     redisCli(server.port, 'CLUSTER', 'INFO').then(
