@@ -83,7 +83,8 @@ export interface Broker {
   start(events: BrokerEvents): Promise<void>;
   /**
    * Appends to the channel's log and notifies subscribers. Calls of one tick share a round trip; calls for one channel keep their order.
-   * Rejects with `BrokerUnavailableError` when the outcome is a failure or unknown (a retry with the same `messageId` is safe).
+   * Rejects with `BrokerUnavailableError` when the outcome is a failure or unknown (a retry with the same `messageId` is safe),
+   * and when the log has it on fewer copies than the driver was told to wait for; a retry waits for them as well.
    * Fails fast: never waits longer than the publish timeout, never queues while disconnected.
    */
   publish(request: PublishRequest): Promise<PublishResult>;
@@ -106,4 +107,11 @@ export interface Broker {
 /** The backplane cannot be reached or did not answer in time. Temporary: error 114 on the wire. */
 export class BrokerUnavailableError extends Error {
   override readonly name = 'BrokerUnavailableError';
+  /** Where a publication is in the log that is not as safe there as the driver was told to make it. */
+  readonly written: ChannelPosition | undefined;
+
+  constructor(message?: string, options: ErrorOptions & { readonly written?: ChannelPosition } = {}) {
+    super(message, options);
+    this.written = options.written;
+  }
 }

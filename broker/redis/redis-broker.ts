@@ -41,6 +41,8 @@ export interface RedisBrokerOptions {
   /** Names epochs and instances; must not repeat, ASCII without spaces. */
   readonly randomId?: () => string;
   readonly publishTimeoutMs?: number;
+  /** Replicas of the server that must have a publication before it is acknowledged; 0 (when absent) waits for none. */
+  readonly minReplicas?: number;
   readonly leaseMs?: number;
   readonly idempotencyWindowMs?: number;
   /** How long a channel keeps its numbering after its last publication, ms. */
@@ -82,7 +84,8 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       .every((shard) => shard.subscriberLink.isUp() && shard.historyLink.isUp() && shard.subscriber.isSettled());
 
   const currentHealth = (): BrokerHealth => {
-    const publisherUp = shards.isComplete() && shards.all().every((shard) => shard.commands.isUp());
+    const publisherUp =
+      shards.isComplete() && shards.all().every((shard) => shard.commands.isUp() && shard.publishLink.isUp());
     // Without the history link nothing that was missed can be healed.
     const subscriberUp = subscribersUp() && !interrupted;
     if (publisherUp && subscriberUp) return { state: 'ready' };
@@ -146,6 +149,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
           clock,
           randomId,
           publishTimeoutMs: options.publishTimeoutMs ?? DEFAULT_PUBLISH_TIMEOUT_MS,
+          minReplicas: options.minReplicas ?? 0,
           numberingTtlMs,
           unpublishedTtlMs: Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS),
           idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
