@@ -96,10 +96,15 @@ export interface Broker {
   /** Ends deliveries; idempotent; a `subscribe` that follows in the same tick wins. */
   unsubscribe(channel: string): Promise<void>;
   /**
-   * Makes the path on which publications arrive anew, although it looks well: for a receiver that knows that it hears nothing.
-   * `onInterrupted` and `onRestored` follow, where the driver has a path that can be renewed. Not while degraded.
+   * Channel names that begin with `prefix`, one on each server this node receives publications from: a node that hears all of
+   * them hears everything. Other names after a change of the deployment; none while nothing is known of it.
    */
-  renewSubscriber(reason: string): void;
+  probeChannels(prefix: string): readonly string[];
+  /**
+   * Makes the path on which publications of the channel arrive anew, although it looks well: for a receiver that knows that it
+   * hears nothing there. `onInterrupted` and `onRestored` follow, where the driver has a path that can be renewed. Not while degraded.
+   */
+  renewSubscriber(channel: string, reason: string): void;
   health(): BrokerHealth;
   close(): Promise<void>;
 }

@@ -18,6 +18,7 @@ import { createHealthReports } from './health-reports.ts';
 import { createHistoryRouter } from './history-router.ts';
 import { createKeySpace } from './keys.ts';
 import { createReconnectSchedule } from './reconnect-schedule.ts';
+import { createProbeChannels } from './probe-channels.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
 import { createRedisSessions } from './redis-sessions.ts';
@@ -189,6 +190,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     onError,
   });
   const history = createHistoryRouter((channel) => shards.of(keySpace.of(channel).partition));
+  const probeChannel = createProbeChannels();
   const sessions = createRedisSessions({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
   const closedError = (): BrokerUnavailableError => new BrokerUnavailableError('the broker is closed');
 
@@ -235,9 +237,8 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       shards.subscriberOf(partition).unsubscribe(topic);
       return Promise.resolve();
     },
-    renewSubscriber(reason) {
-      for (const shard of shards.all()) shard.subscriberLink.reset(reason);
-    },
+    probeChannels: (prefix) => shards.firstPartitions().map((partition) => probeChannel(prefix, partition)),
+    renewSubscriber: (channel, reason) => shards.of(keySpace.of(channel).partition)?.subscriberLink.reset(reason),
     health: () => (closed ? { state: 'degraded', affected: 'both', reason: 'closed' } : currentHealth()),
     close: () => (closing ??= close()),
   };
