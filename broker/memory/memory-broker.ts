@@ -127,6 +127,7 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
         subscribed.delete(channel);
         backplane.unsubscribe(channel, attachment);
       }),
+    probeChannels: (prefix) => [prefix],
     // Deliveries do not leave the process: there is no path to renew.
     renewSubscriber: () => undefined,
     health() {

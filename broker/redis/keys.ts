@@ -35,6 +35,8 @@ export interface KeySpace {
     readonly partition: number;
     /** Sorted set: node name by the end of its lease, Unix ms of the server. */
     readonly index: string;
+    /** Sorted set: life of a node by the end of its lease, as above. */
+    readonly lives: string;
     /** Followed by the node name: the lease, JSON of a `NodeRecord`. */
     readonly leasePrefix: string;
     readonly requestTopic: string;
@@ -91,6 +93,7 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
     control: {
       partition: CONTROL_PARTITION,
       index: `${control}nodes`,
+      lives: `${control}lives`,
       leasePrefix: `${control}node:`,
       requestTopic: `${control}request`,
       answerTopicPrefix: `${control}answer:`,

@@ -46,6 +46,11 @@ const rules: readonly Rule[] = [
     }),
   ),
   {
+    keys: ['redisMinReplicas', 'broker'],
+    check: ({ config: { redisMinReplicas, broker } }) =>
+      when(redisMinReplicas > 0 && broker === 'memory', 'is set, but broker is memory; set broker to redis'),
+  },
+  {
     keys: ['memoryBudgetBytes', 'maxOutboxBytes', 'maxBodyBytes'],
     check: ({ config: { memoryBudgetBytes, maxOutboxBytes, maxBodyBytes } }) => {
       const least = Math.max(maxOutboxBytes, maxBodyBytes);

@@ -74,6 +74,11 @@ export const configKeys = {
     default: value('weir'),
     description: 'Start of every key and channel in Redis; nodes with the same prefix are one cluster.',
   }),
+  redisMinReplicas: integer(0, 100, {
+    default: value(0),
+    description:
+      'Replicas of the Redis master that must have a publication before it is answered with success (`WAIT`), so that it survives the master; 0 waits for none. While too few replicas answer, publishes fail with error 114 after at most two fifths of `publishTimeoutMs` (1.5 s at most).',
+  }),
   apiKeys: apiKeyList({
     default: {
       kind: 'computed',
