@@ -16,7 +16,7 @@ import {
   type ValuesOf,
 } from './key-spec.ts';
 import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
-import { PING_INTERVAL_MS } from '../transports/ping-interval.ts';
+import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 
 const KiB = 1024;
@@ -160,7 +160,17 @@ export const configKeys = {
   pingIntervalMs: duration(PING_INTERVAL_MS.min, PING_INTERVAL_MS.max, {
     default: value(25_000),
     description:
-      'Time between two pings to a silent connection, in whole seconds. One that does not answer is cut without a close frame 4 s (from 8 s on 8 s, from 16 s on 16 s) after the ping.',
+      'Longest silence of a client before it is pinged. One from which nothing is heard for half as long again is closed with 3012.',
+  }),
+  pingMaxStretch: integer(PING_STRETCH.min, PING_STRETCH.max, {
+    default: value(2),
+    description:
+      'A client that answers pings at once, again and again, is pinged more rarely: its interval grows up to this many times `pingIntervalMs`. 1 turns it off.',
+  }),
+  maxStallMs: duration(STALL_MS.min, STALL_MS.max, {
+    default: value(600_000),
+    description:
+      'How long a client that takes no bytes from its socket, or has far too many waiting before the ping, may stay silent; close 3012 after it.',
   }),
   connectDeadlineMs: duration(100, 10 * MINUTE_MS, {
     default: value(CONNECT_DEADLINE_MS),
