@@ -280,6 +280,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         reading,
         metrics,
         clock,
+        logger,
         ownStats: statistics.own,
         health,
         toFailure: failureOf,

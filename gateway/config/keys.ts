@@ -83,6 +83,15 @@ export const configKeys = {
     secret: 'yes',
     description: 'Keys of the server API. Without scopes a key has all of them.',
   }),
+  apiKeyMaxFailures: integer(1, 1_000_000, {
+    default: value(30),
+    description:
+      'Unknown API keys that one address (IPv6: one /64) may present per `apiKeyFailureWindowMs`; more are answered 429. Keys used from there before keep working.',
+  }),
+  apiKeyFailureWindowMs: duration(1000, 24 * HOUR_MS, {
+    default: value(MINUTE_MS),
+    description: 'Time in which the attempts of `apiKeyMaxFailures` come back, evenly.',
+  }),
   jwtSecret: text('text of 1–4096 characters', () => true, {
     default: none('none; in development one is generated'),
     secret: 'yes',

@@ -125,6 +125,11 @@ export const metricDeclarations = {
   weir_broker_errors_total: counter('Background errors of the broker driver, by stage.', 'stage'),
 
   weir_http_requests_total: counter('HTTP requests, by route and status.', 'route', 'status'),
+  weir_api_keys_refused_total: counterOf(
+    'API keys refused, by reason (unknown; limited: too many unknown ones came from that address).',
+    'reason',
+    ['unknown', 'limited'],
+  ),
   weir_http_request_duration_seconds: histogram(
     SECONDS,
     'HTTP requests from their head to the answer, by route.',
