@@ -1,8 +1,11 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
+import { createApiKeyAttempts } from './access/api-key-attempts.ts';
 import { createApiKeys } from './access/api-keys.ts';
+import { createClientAddress } from './access/client-address.ts';
 import type { ApiRoute } from './api/api-route.ts';
+import { createAuditLog } from './api/audit-log.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
@@ -17,6 +20,7 @@ import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './failure.ts';
 import type { Hub } from './fanout/hub.ts';
+import { auditLoggerOf, type Logger } from './observability/logger.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
 import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
@@ -29,6 +33,7 @@ export interface ListenersOptions {
   readonly reading: HistoryReading;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly ownStats: () => NodeStats;
   readonly health: () => Health;
   readonly toFailure: (thrown: unknown) => Failure;
@@ -48,6 +53,13 @@ export interface Listeners {
 export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
   const apiKeys = createApiKeys(config.apiKeys);
+  const attempts = createApiKeyAttempts({
+    clock: options.clock,
+    maxFailures: config.apiKeyMaxFailures,
+    windowMs: config.apiKeyFailureWindowMs,
+  });
+  const audit = createAuditLog(auditLoggerOf(options.logger));
+  const clientAddress = createClientAddress(config.trustedProxies);
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
   const serverApi = [
     ...createPublishRoutes({ publishing, cluster, toFailure }),
@@ -64,6 +76,9 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const serve = (app: TemplatedApp, routes: readonly ApiRoute[]): void =>
     serveApi(app, routes, {
       apiKeys,
+      attempts,
+      clientAddress,
+      audit,
       metrics,
       toFailure,
       maxBodyBytes: config.maxBodyBytes,

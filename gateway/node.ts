@@ -30,6 +30,7 @@ import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
 import { closingPace, visitInSlices } from './session/slices.ts';
+import { createHeartbeats } from './transports/heartbeat.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
@@ -57,6 +58,8 @@ const REFUSED_RETRY_MS = 1000;
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
+/** Heartbeats looked at between two turns of the event loop. */
+const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
 /** Channel logs together may keep this part of the memory budget. */
 const RINGS_PER_BUDGET = 2;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
@@ -71,6 +74,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
+  let pulse: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -195,10 +199,18 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     nodeState,
   });
 
+  const heartbeats = createHeartbeats({
+    intervalMs: config.pingIntervalMs,
+    maxStretch: config.pingMaxStretch,
+    maxStallMs: config.maxStallMs,
+    random: Math.random,
+    counters: metrics.hot,
+  });
+
   const webSocket: WebSocketOptions = {
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
-    pingIntervalMs: config.pingIntervalMs,
+    heartbeats,
     onHandshake: createHandshakeCheck({
       checkOrigin: createOriginCheck(config.allowedOrigins),
       clientAddress: createClientAddress(config.trustedProxies),
@@ -247,6 +259,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
+    clearInterval(pulse);
     backplane.close();
     listeners?.close();
     deadlines.close();
@@ -267,6 +280,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         reading,
         metrics,
         clock,
+        logger,
         ownStats: statistics.own,
         health,
         toFailure: failureOf,
@@ -274,6 +288,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         pendingRequests,
       });
       const { port, internalPort } = listeners;
+      pulse = setInterval(
+        () => void visitInSlices(heartbeats.tick(), HEARTBEAT_PACE, (beat) => beat.look()),
+        heartbeats.tickMs,
+      );
       void broker.start(backplane.events).then(
         () => {
           if (stage !== 'starting') return;

@@ -16,7 +16,7 @@ import {
   type ValuesOf,
 } from './key-spec.ts';
 import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
-import { PING_INTERVAL_MS } from '../transports/ping-interval.ts';
+import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 
 const KiB = 1024;
@@ -87,6 +87,15 @@ export const configKeys = {
     },
     secret: 'yes',
     description: 'Keys of the server API. Without scopes a key has all of them.',
+  }),
+  apiKeyMaxFailures: integer(1, 1_000_000, {
+    default: value(30),
+    description:
+      'Unknown API keys that one address (IPv6: one /64) may present per `apiKeyFailureWindowMs`; more are answered 429. Keys used from there before keep working.',
+  }),
+  apiKeyFailureWindowMs: duration(1000, 24 * HOUR_MS, {
+    default: value(MINUTE_MS),
+    description: 'Time in which the attempts of `apiKeyMaxFailures` come back, evenly.',
   }),
   jwtSecret: text('text of 1–4096 characters', () => true, {
     default: none('none; in development one is generated'),
@@ -165,7 +174,17 @@ export const configKeys = {
   pingIntervalMs: duration(PING_INTERVAL_MS.min, PING_INTERVAL_MS.max, {
     default: value(25_000),
     description:
-      'Time between two pings to a silent connection, in whole seconds. One that does not answer is cut without a close frame 4 s (from 8 s on 8 s, from 16 s on 16 s) after the ping.',
+      'Longest silence of a client before it is pinged. One from which nothing is heard for half as long again is closed with 3012.',
+  }),
+  pingMaxStretch: integer(PING_STRETCH.min, PING_STRETCH.max, {
+    default: value(2),
+    description:
+      'A client that answers pings at once, again and again, is pinged more rarely: its interval grows up to this many times `pingIntervalMs`. 1 turns it off.',
+  }),
+  maxStallMs: duration(STALL_MS.min, STALL_MS.max, {
+    default: value(600_000),
+    description:
+      'How long a client that takes no bytes from its socket, or has far too many waiting before the ping, may stay silent; close 3012 after it.',
   }),
   connectDeadlineMs: duration(100, 10 * MINUTE_MS, {
     default: value(CONNECT_DEADLINE_MS),

@@ -58,6 +58,11 @@ export const metricDeclarations = {
     closeNumbers,
   ),
   weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
+  weir_pings_sent_total: counter('Protocol pings sent to silent clients.'),
+  weir_pings_skipped_total: counter('Pings that were due and not sent, because something was heard from the client.'),
+  weir_ping_message_ratio: gauge(
+    'Pings per message since the previous scrape: pings sent over messages delivered and frames received. 0 without messages.',
+  ),
   weir_subscriptions: gauge('Subscriptions of all connections.'),
   weir_channels: gauge('Channels with at least one subscription on this node.'),
 
@@ -120,6 +125,11 @@ export const metricDeclarations = {
   weir_broker_errors_total: counter('Background errors of the broker driver, by stage.', 'stage'),
 
   weir_http_requests_total: counter('HTTP requests, by route and status.', 'route', 'status'),
+  weir_api_keys_refused_total: counterOf(
+    'API keys refused, by reason (unknown; limited: too many unknown ones came from that address).',
+    'reason',
+    ['unknown', 'limited'],
+  ),
   weir_http_request_duration_seconds: histogram(
     SECONDS,
     'HTTP requests from their head to the answer, by route.',

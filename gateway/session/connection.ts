@@ -169,6 +169,10 @@ export class Connection implements Subscriber, SocketListener {
     this.close(closeCodes.stateLost.code, closeCodes.stateLost.name);
   }
 
+  handleNoPong(): void {
+    this.close(closeCodes.noPong.code, closeCodes.noPong.name);
+  }
+
   handleDrain(): void {
     this.host.onDrain(this);
   }

@@ -12,6 +12,9 @@ export interface RequestHead {
   readonly query: URLSearchParams;
   /** The credential of `Authorization: Bearer` or `X-API-Key`; undefined when there is none. */
   readonly credential: string | undefined;
+  /** What the socket says; `realIpHeader` is what a proxy says, or ''. */
+  readonly remoteAddress: string;
+  readonly realIpHeader: string;
 }
 
 export interface HttpAnswer {
@@ -143,6 +146,8 @@ const serve =
             params,
             query: new URLSearchParams(req.getQuery()),
             credential: credentialOf(req),
+            remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString(),
+            realIpHeader: req.getHeader('x-real-ip'),
           });
     if (decision.kind === 'answer' && !announcesBody) {
       answerLater(decision.answer);

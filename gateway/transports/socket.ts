@@ -20,6 +20,8 @@ export interface SocketListener {
   handleMalformed(message: string): void;
   /** A frame over the bound; it was not read. */
   handleTooBig(): void;
+  /** Nothing was heard from the client for too long, its answer to a ping included. */
+  handleNoPong(): void;
   /** What was buffered shrank. */
   handleDrain(): void;
   /** The socket is gone, by whatever side; the last call. */

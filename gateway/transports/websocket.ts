@@ -5,7 +5,7 @@
 import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
-import { idleTimeoutS } from './ping-interval.ts';
+import { type Beat, ENGINE_IDLE_TIMEOUT_S, type Heartbeats } from './heartbeat.ts';
 import type { Socket, SocketListener } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
@@ -38,8 +38,7 @@ export interface WebSocketOptions {
   readonly maxFrameBytes: number;
   /** Bytes the engine may buffer per socket; far above the bound at which connections are closed. */
   readonly maxBackpressureBytes: number;
-  /** Protocol pings after this long without traffic, ms; within `PING_INTERVAL_MS`. */
-  readonly pingIntervalMs: number;
+  readonly heartbeats: Heartbeats;
   readonly onHandshake: (handshake: Handshake) => HandshakeDecision;
   readonly onOpen: (socket: Socket, address: string) => SocketListener;
 }
@@ -51,12 +50,19 @@ const ENGINE_FRAME_FACTOR = 2;
 class EngineBackedSocket implements Socket {
   private ws: EngineSocket | null;
   private hasDropped = false;
+  readonly beat: Beat;
 
-  constructor(ws: EngineSocket) {
+  constructor(ws: EngineSocket, heartbeats: Heartbeats, onNoPong: () => void) {
     this.ws = ws;
+    this.beat = heartbeats.add({
+      ping: () => void this.ws?.ping(),
+      bufferedBytes: () => this.bufferedBytes(),
+      handleNoPong: onNoPong,
+    });
   }
 
   send(frame: Buffer | string): void {
+    this.beat.sent(frame.length);
     if (this.ws?.send(frame, false) === SEND_DROPPED) this.hasDropped = true;
   }
 
@@ -70,13 +76,14 @@ class EngineBackedSocket implements Socket {
 
   end(code: number, reason: string): void {
     const { ws } = this;
-    this.ws = null;
+    this.release();
     ws?.end(code, reason);
   }
 
   /** The engine closed it. */
   release(): void {
     this.ws = null;
+    this.beat.end();
   }
 }
 
@@ -100,14 +107,14 @@ const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
 
 /** Serves a WebSocket path. A plain GET on it falls through to the HTTP routes. */
 export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSocketOptions): void => {
-  const { maxFrameBytes, onHandshake, onOpen } = options;
+  const { maxFrameBytes, heartbeats, onHandshake, onOpen } = options;
 
   app.ws<SocketData>(path, {
     compression: 0,
     maxPayloadLength: maxFrameBytes * ENGINE_FRAME_FACTOR,
     maxBackpressure: options.maxBackpressureBytes,
-    idleTimeout: idleTimeoutS(options.pingIntervalMs),
-    sendPingsAutomatically: true,
+    idleTimeout: ENGINE_IDLE_TIMEOUT_S,
+    sendPingsAutomatically: false,
 
     upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t) {
       const decision = onHandshake(handshakeOf(res, req));
@@ -122,16 +129,25 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
 
     open(ws: EngineSocket) {
       const data = ws.getUserData();
-      data.socket = new EngineBackedSocket(ws);
+      data.socket = new EngineBackedSocket(ws, heartbeats, () => data.listener?.handleNoPong());
       data.listener = onOpen(data.socket, data.address);
     },
 
     message(ws: EngineSocket, message: ArrayBuffer, isBinary: boolean) {
-      const { listener } = ws.getUserData();
+      const { listener, socket } = ws.getUserData();
+      socket?.beat.heard();
       if (message.byteLength > maxFrameBytes) {
         listener?.handleTooBig();
       } else if (isBinary) listener?.handleMalformed('expected a text frame, got a binary one');
       else listener?.handleFrame(textOf(message), message.byteLength);
+    },
+
+    ping(ws: EngineSocket) {
+      ws.getUserData().socket?.beat.heard();
+    },
+
+    pong(ws: EngineSocket) {
+      ws.getUserData().socket?.beat.heard();
     },
 
     drain(ws: EngineSocket) {
