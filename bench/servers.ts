@@ -87,7 +87,7 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
   const cluster = await startCluster({ nodes: CLUSTER_NODES, entry: 'built', env: { WEIR_LOG_LEVEL: 'warn' } });
   // Beside the load generator on its core three nodes would measure the lack of cores.
-  for (const { pid } of [cluster.redis, cluster.haproxy, ...cluster.nodes]) await pinning.release(pid);
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent, ...cluster.nodes]) await pinning.release(pid);
   return {
     name: 'weir-cluster',
     port: cluster.haproxy.port,

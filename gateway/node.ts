@@ -5,6 +5,7 @@ import type { Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createOriginCheck } from './access/origin.ts';
+import { createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -21,6 +22,7 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
+import { weightByUse } from './overload/agent-check.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
@@ -54,6 +56,10 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
+/** New connections a second announced to others. */
+const ADMISSION_PER_SECOND = 1000;
+/** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
+const USE_SMOOTHING = 0.2;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
@@ -241,15 +247,28 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onError,
   });
 
+  let smoothedUse = 0;
+  const announcement = createAnnouncement({
+    config,
+    version,
+    health,
+    connections: () => connections.size,
+    weight: () => weightByUse(smoothedUse, connections.size, config.maxConnections),
+    admissionPerSecond: () => Math.min(ADMISSION_PER_SECOND, Math.max(0, config.maxConnections - connections.size)),
+  });
   const announce = (): void => {
     statistics.sample();
+    smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
-    const info = { version, ready: nodeState() === 'ready' };
+    const info = announcement.info();
+    if (info === undefined) return;
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
   const drainOnce = async (): Promise<void> => {
     stage = 'draining';
+    // Balancers need not wait for the next turn; before the broker is there nobody waits for this node.
+    if (announcer !== undefined) announce();
     logger.info({ event: 'drain', connections: connections.size }, 'draining');
     const { code, name } = closeCodes.restart;
     const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
@@ -261,6 +280,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     clearInterval(announcer);
     clearInterval(pulse);
     backplane.close();
+    announcement.close();
     listeners?.close();
     deadlines.close();
     fanout.close();
@@ -292,6 +312,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         () => void visitInSlices(heartbeats.tick(), HEARTBEAT_PACE, (beat) => beat.look()),
         heartbeats.tickMs,
       );
+      await announcement.open({ port, internalPort }).catch((error: unknown) => {
+        listeners?.close();
+        throw error;
+      });
       void broker.start(backplane.events).then(
         () => {
           if (stage !== 'starting') return;

@@ -1,5 +1,6 @@
 // Combinations of keys that cannot work or must not run in production, one rule each.
 import { createPublicKey } from 'node:crypto';
+import { advertisedAddress } from '../advertised-address.ts';
 import { weaknessOf } from '../access/api-key-entries.ts';
 import type { ConfigKey, ConfigValues } from './keys.ts';
 
@@ -37,6 +38,22 @@ const rules: readonly Rule[] = [
     keys: ['internalPort', 'port'],
     check: ({ config: { internalPort, port } }) =>
       when(internalPort === port && port !== 0, `is the same as port (${port}); leave it out to serve all on one port`),
+  },
+  {
+    keys: ['agentCheckPort', 'port', 'internalPort'],
+    check: ({ config: { agentCheckPort, port, internalPort } }) =>
+      when(
+        agentCheckPort !== undefined && agentCheckPort !== 0 && [port, internalPort].includes(agentCheckPort),
+        `is the same as another port of the node (${agentCheckPort ?? ''})`,
+      ),
+  },
+  {
+    keys: ['advertiseAddress', 'host'],
+    check: ({ config: { advertiseAddress, host } }) =>
+      when(
+        advertisedAddress(advertiseAddress, host) === undefined,
+        `no address of this machine lies in ${advertiseAddress ?? ''}`,
+      ),
   },
   ...(['redisUrl', 'redisPrefix'] as const).map(
     (key): Rule => ({

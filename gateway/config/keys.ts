@@ -47,6 +47,16 @@ export const configKeys = {
     default: none('all on one port'),
     description: 'Second port for `/metrics`, `/health` and the `/v1` server API.',
   }),
+  advertiseAddress: text('an IP address, or a network such as 10.0.0.0/8', isNetwork, {
+    default: none('the address the node listens on, else the first one other machines see'),
+    description:
+      'Address by which balancers reach this node, as announced in Redis. With a network the node takes its own address in it.',
+  }),
+  agentCheckPort: integer(0, 65_535, {
+    default: none('off'),
+    description:
+      "Port that answers HAProxy's agent-check with weight and state; keep it off the public network (0: any free one).",
+  }),
   nodeName: text('1–100 characters of A-Za-z0-9_.-', matching(/^[A-Za-z0-9_.-]{1,100}$/), {
     default: {
       kind: 'computed',
