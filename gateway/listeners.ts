@@ -2,6 +2,7 @@
 import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeys } from './access/api-keys.ts';
+import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
@@ -19,6 +20,7 @@ import type { Failure } from './failure.ts';
 import type { Hub } from './fanout/hub.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
 import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
+import { serveEcho } from './transports/echo.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
 
 export interface ListenersOptions {
@@ -66,6 +68,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       apiKeys,
       metrics,
       toFailure,
+      acceptsHost: createHostCheck(config.allowedHosts),
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
       nowMs: () => options.clock.monotonicMs(),
@@ -90,6 +93,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
 
   const app = createApp();
   serveWebSocket(app, '/v1/ws', options.webSocket);
+  if (config.conformanceEcho) serveEcho(app, '/v1/echo', options.webSocket);
   if (config.internalPort === undefined) {
     serve(app, [...serverApi, ...operations(false), ...forClients]);
     return { port: await open(app, config.port), internalPort: undefined, close };

@@ -4,6 +4,7 @@ import { closeCodes } from '../protocol/codes.ts';
 import type { Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
@@ -198,8 +199,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const webSocket: WebSocketOptions = {
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
+    maxControlBacklogBytes: config.maxOutboxBytes,
     pingIntervalMs: config.pingIntervalMs,
     onHandshake: createHandshakeCheck({
+      acceptsHost: createHostCheck(config.allowedHosts),
       checkOrigin: createOriginCheck(config.allowedOrigins),
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,

@@ -43,7 +43,8 @@ const labelTest = (pattern: string): ((label: string) => boolean) => {
   };
 };
 
-const hostTest = (pattern: string): ((host: string) => boolean) => {
+/** A host name, lower-case, against one with `*` inside labels. */
+export const hostTest = (pattern: string): ((host: string) => boolean) => {
   const tests = pattern.split('.').map(labelTest);
   return (host) => {
     const labels = host.split('.');

@@ -21,7 +21,7 @@ export interface HttpAnswer {
 }
 
 /** What is wrong with a request as such. */
-export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'badPath';
+export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'badPath' | 'wrongHost';
 
 /** What a route does, decided on the head alone: nothing of a body is kept before somebody wants it. */
 export type HeadDecision =
@@ -32,6 +32,8 @@ export type HeadDecision =
 
 /** Nothing in here throws, and no promise rejects: failures are answers. */
 export interface RouteOptions {
+  /** Whether the `Host` header names something that is answered for; undefined: not asked. */
+  readonly acceptsHost?: ((host: string) => boolean) | undefined;
   readonly maxBodyBytes: number;
   /** Time for a body to arrive, ms. */
   readonly requestTimeoutMs: number;
@@ -111,6 +113,16 @@ const decodeParams = (req: EngineRequest, count: number): string[] | undefined =
 const hasBody = (req: EngineRequest): boolean =>
   req.getHeader('transfer-encoding') !== '' || !['', '0'].includes(req.getHeader('content-length'));
 
+const decideOnHead = (req: EngineRequest, method: string, paramCount: number, options: RouteOptions): HeadDecision => {
+  if (options.acceptsHost?.(req.getHeader('host')) === false) {
+    return { kind: 'answer', answer: options.refuse('wrongHost') };
+  }
+  const params = decodeParams(req, paramCount);
+  if (params === undefined) return { kind: 'answer', answer: options.refuse('badPath') };
+  const query = new URLSearchParams(req.getQuery());
+  return options.decide({ method, path: req.getUrl(), params, query, credential: credentialOf(req) });
+};
+
 const serve =
   (paramCount: number, options: RouteOptions) =>
   (res: EngineResponse, req: EngineRequest): void => {
@@ -133,17 +145,7 @@ const serve =
       else answer(result, after);
     };
 
-    const params = decodeParams(req, paramCount);
-    const decision: HeadDecision =
-      params === undefined
-        ? { kind: 'answer', answer: options.refuse('badPath') }
-        : options.decide({
-            method,
-            path: req.getUrl(),
-            params,
-            query: new URLSearchParams(req.getQuery()),
-            credential: credentialOf(req),
-          });
+    const decision = decideOnHead(req, method, paramCount, options);
     if (decision.kind === 'answer' && !announcesBody) {
       answerLater(decision.answer);
       return;
