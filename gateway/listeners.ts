@@ -19,7 +19,7 @@ import type { Config } from './config.ts';
 import type { Failure } from './failure.ts';
 import type { Hub } from './fanout/hub.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
-import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
+import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
 import { serveEcho } from './transports/echo.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
 
@@ -46,6 +46,14 @@ export interface Listeners {
   close(): void;
 }
 
+/** Two years: browsers that came by TLS once come no other way. */
+const HSTS = 'max-age=63072000';
+
+const tlsOf = ({ tlsCertFile, tlsKeyFile, tlsKeyPassphrase }: Config): Tls | undefined =>
+  tlsCertFile === undefined || tlsKeyFile === undefined
+    ? undefined
+    : { certFile: tlsCertFile, keyFile: tlsKeyFile, passphrase: tlsKeyPassphrase };
+
 /** Rejects when a port cannot be had; nothing listens then. */
 export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
@@ -63,8 +71,9 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     ...(config.profile === 'development' ? createConsoleRoutes() : []),
   ];
 
-  const serve = (app: TemplatedApp, routes: readonly ApiRoute[]): void =>
+  const serve = (app: TemplatedApp, routes: readonly ApiRoute[], headers: Readonly<Record<string, string>>): void =>
     serveApi(app, routes, {
+      headers,
       apiKeys,
       metrics,
       toFailure,
@@ -91,17 +100,20 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     }
   };
 
-  const app = createApp();
+  const tls = tlsOf(config);
+  const clientHeaders: Readonly<Record<string, string>> =
+    tls === undefined ? {} : { 'strict-transport-security': HSTS };
+  const app = createApp(tls);
   serveWebSocket(app, '/v1/ws', options.webSocket);
   if (config.conformanceEcho) serveEcho(app, '/v1/echo', options.webSocket);
   if (config.internalPort === undefined) {
-    serve(app, [...serverApi, ...operations(false), ...forClients]);
+    serve(app, [...serverApi, ...operations(false), ...forClients], clientHeaders);
     return { port: await open(app, config.port), internalPort: undefined, close };
   }
   const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
-  serve(app, [...healthOnly, ...forClients]);
+  serve(app, [...healthOnly, ...forClients], clientHeaders);
   const internal = createApp();
-  serve(internal, [...serverApi, ...operations(true)]);
+  serve(internal, [...serverApi, ...operations(true)], {});
   const internalPort = await open(internal, config.internalPort);
   return { port: await open(app, config.port), internalPort, close };
 };

@@ -12,6 +12,8 @@ export interface ServeOptions {
   readonly apiKeys: ApiKeys;
   readonly metrics: MetricsRegistry;
   readonly toFailure: (thrown: unknown) => Failure;
+  /** Headers of every answer. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Whether the node answers for the name in `Host`; undefined: for every name. Health is answered for every name. */
   readonly acceptsHost: ((host: string) => boolean) | undefined;
   readonly maxBodyBytes: number;
@@ -53,7 +55,7 @@ const EMPTY = Buffer.alloc(0);
 const UNMATCHED = 'unmatched';
 
 export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options: ServeOptions): void => {
-  const { apiKeys, metrics, toFailure, acceptsHost, maxBodyBytes, requestTimeoutMs, nowMs, pending } = options;
+  const { apiKeys, metrics, toFailure, headers, acceptsHost, maxBodyBytes, requestTimeoutMs, nowMs, pending } = options;
 
   const fail = (thrown: unknown): HttpAnswer => answerTo(toFailure(thrown));
 
@@ -96,7 +98,7 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
       return { kind: 'body', handle: (body) => answerOf(() => admitted(body)) };
     };
 
-  const common = { maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const common = { headers, maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
   const observedAs = (label: string) => ({
     ...common,
     // Balancers ask for health by names of their own.

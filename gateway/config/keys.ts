@@ -116,6 +116,20 @@ export const configKeys = {
     description:
       'Names in the `Host` header that the node answers for, on any port; others get 403, so that no web page can reach a development node through a name of its own. `*` stands for characters inside one label, alone for any name. Health is answered for every name.',
   }),
+  tlsCertFile: text('a path to a certificate chain in PEM form', () => true, {
+    default: none('no TLS: HAProxy ends it'),
+    description:
+      'Certificate chain of the node; with `tlsKeyFile` it serves `port` by TLS 1.2 and 1.3. The second listener, `internalPort`, stays plain: it belongs on a private network.',
+  }),
+  tlsKeyFile: text('a path to a private key in PEM form', () => true, {
+    default: none('none'),
+    description: 'Private key of `tlsCertFile`.',
+  }),
+  tlsKeyPassphrase: text('text of 1–4096 characters', () => true, {
+    default: none('none'),
+    secret: 'yes',
+    description: 'Passphrase of `tlsKeyFile`, if it has one.',
+  }),
   anonymous: flag({
     default: { kind: 'profile', development: true, production: false },
     description: 'Whether a connection without token is accepted.',
@@ -201,6 +215,18 @@ export const configKeys = {
   controlTimeoutMs: duration(1, MINUTE_MS, {
     default: value(500),
     description: 'Longest wait for the other nodes when a question goes to the whole cluster.',
+  }),
+  allowWeakSecrets: flag({
+    default: value(false),
+    description: 'Lets production start with generated development secrets, placeholders and short secrets.',
+  }),
+  allowAnonymousPublish: flag({
+    default: value(false),
+    description: 'Lets production start although clients without token may publish in some namespace.',
+  }),
+  allowAnyOrigin: flag({
+    default: value(false),
+    description: 'Lets production start although `allowedOrigins` lets the pages of any site connect.',
   }),
   conformanceEcho: flag({
     default: value(false),

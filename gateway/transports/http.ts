@@ -34,6 +34,8 @@ export type HeadDecision =
 export interface RouteOptions {
   /** Whether the `Host` header names something that is answered for; undefined: not asked. */
   readonly acceptsHost?: ((host: string) => boolean) | undefined;
+  /** Headers of every answer. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly maxBodyBytes: number;
   /** Time for a body to arrive, ms. */
   readonly requestTimeoutMs: number;
@@ -71,14 +73,17 @@ export interface WriteOptions {
   readonly after?: 'keep-alive' | 'close';
   /** `head` leaves the body out and tells its length. Default `whole`. */
   readonly form?: 'whole' | 'head';
+  /** Headers beside those of the answer. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Writes an answer; the caller knows that the response is still there. */
 export const writeAnswer = (res: EngineResponse, answer: HttpAnswer, options: WriteOptions = {}): void => {
-  const { after = 'keep-alive', form = 'whole' } = options;
+  const { after = 'keep-alive', form = 'whole', headers = {} } = options;
   res.cork(() => {
     res.writeStatus(STATUS_TEXT[answer.status] ?? `${answer.status} Status`);
     for (const name in answer.headers) res.writeHeader(name, answer.headers[name]!);
+    for (const name in headers) res.writeHeader(name, headers[name]!);
     if (form === 'head') {
       // Told the length, the engine would wait for a body of that length and answer nothing more on this connection.
       res.writeHeader('content-length', String(Buffer.byteLength(answer.body)));
@@ -138,7 +143,7 @@ const serve =
     });
     const answer = (result: HttpAnswer, after: WriteOptions['after'] = 'keep-alive'): void => {
       options.onAnswer(result, options.nowMs() - startedMs);
-      if (!aborted) writeAnswer(res, result, { after, form });
+      if (!aborted) writeAnswer(res, result, { after, form, headers: options.headers });
     };
     const answerLater = (result: HttpAnswer | Promise<HttpAnswer>, after?: WriteOptions['after']): void => {
       if (result instanceof Promise) void result.then((settled) => answer(settled, after));
