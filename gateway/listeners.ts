@@ -4,6 +4,7 @@ import type { Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeyAttempts } from './access/api-key-attempts.ts';
 import { createApiKeys } from './access/api-keys.ts';
 import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
 import { createAuditLog } from './api/audit-log.ts';
 import { createChannelRoutes } from './api/channels.ts';
@@ -22,7 +23,8 @@ import type { Failure } from './failure.ts';
 import type { Hub } from './fanout/hub.ts';
 import { auditLoggerOf, type Logger } from './observability/logger.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
-import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
+import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
+import { serveEcho } from './transports/echo.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
 
 export interface ListenersOptions {
@@ -49,6 +51,14 @@ export interface Listeners {
   close(): void;
 }
 
+/** Two years: browsers that came by TLS once come no other way. */
+const HSTS = 'max-age=63072000';
+
+const tlsOf = ({ tlsCertFile, tlsKeyFile, tlsKeyPassphrase }: Config): Tls | undefined =>
+  tlsCertFile === undefined || tlsKeyFile === undefined
+    ? undefined
+    : { certFile: tlsCertFile, keyFile: tlsKeyFile, passphrase: tlsKeyPassphrase };
+
 /** Rejects when a port cannot be had; nothing listens then. */
 export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
@@ -73,14 +83,16 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     ...(config.profile === 'development' ? createConsoleRoutes() : []),
   ];
 
-  const serve = (app: TemplatedApp, routes: readonly ApiRoute[]): void =>
+  const serve = (app: TemplatedApp, routes: readonly ApiRoute[], headers: Readonly<Record<string, string>>): void =>
     serveApi(app, routes, {
+      headers,
       apiKeys,
       attempts,
       clientAddress,
       audit,
       metrics,
       toFailure,
+      acceptsHost: createHostCheck(config.allowedHosts),
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
       nowMs: () => options.clock.monotonicMs(),
@@ -103,16 +115,20 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     }
   };
 
-  const app = createApp();
+  const tls = tlsOf(config);
+  const clientHeaders: Readonly<Record<string, string>> =
+    tls === undefined ? {} : { 'strict-transport-security': HSTS };
+  const app = createApp(tls);
   serveWebSocket(app, '/v1/ws', options.webSocket);
+  if (config.conformanceEcho) serveEcho(app, '/v1/echo', options.webSocket);
   if (config.internalPort === undefined) {
-    serve(app, [...serverApi, ...operations(false), ...forClients]);
+    serve(app, [...serverApi, ...operations(false), ...forClients], clientHeaders);
     return { port: await open(app, config.port), internalPort: undefined, close };
   }
   const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
-  serve(app, [...healthOnly, ...forClients]);
+  serve(app, [...healthOnly, ...forClients], clientHeaders);
   const internal = createApp();
-  serve(internal, [...serverApi, ...operations(true)]);
+  serve(internal, [...serverApi, ...operations(true)], {});
   const internalPort = await open(internal, config.internalPort);
   return { port: await open(app, config.port), internalPort, close };
 };

@@ -4,6 +4,7 @@ import { closeCodes } from '../protocol/codes.ts';
 import type { Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
 import { createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
@@ -217,7 +218,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
     heartbeats,
+    maxControlBacklogBytes: config.maxOutboxBytes,
     onHandshake: createHandshakeCheck({
+      acceptsHost: createHostCheck(config.allowedHosts),
       checkOrigin: createOriginCheck(config.allowedOrigins),
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,

@@ -144,7 +144,8 @@ function publicFrontend(options: HaproxyOptions): string {
         ]),
     // The engine of the nodes takes the trailers of a chunked body for the next request, which would then have passed no rule here.
     `${problem(411, 107, 'bad_request', 'a body needs a Content-Length')} if { req.fhdr(transfer-encoding) -m found }`,
-    tls !== undefined && 'http-response set-header Strict-Transport-Security "max-age=63072000"',
+    // Also on answers made here, which `http-response` rules would not see.
+    tls !== undefined && 'http-after-response set-header Strict-Transport-Security "max-age=63072000"',
     // Answered here: what a balancer in front of this one, or a probe, wants to know is whether any node can be reached.
     `http-request return status 200 content-type application/json string '{"status":"live"}' if { path /health/live }`,
     `http-request return status 200 content-type application/json string '{"status":"ready"}' if { path /health/ready } { nbsrv(${CLIENT_BACKEND}) gt 0 }`,

@@ -5,7 +5,7 @@ import type { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { TemplatedApp } from '../transports/engine.ts';
 import { type HeadDecision, type HttpAnswer, type HttpProblem, type RequestHead, route } from '../transports/http.ts';
-import { fromFailure, fromRefusal, problem } from './answers.ts';
+import { fromFailure, fromRefusal, problem, wrongHost } from './answers.ts';
 import type { ApiRoute } from './api-route.ts';
 import type { AuditLog } from './audit-log.ts';
 import { MalformedBody, RequestRefused } from './request-body.ts';
@@ -18,6 +18,10 @@ export interface ServeOptions {
   readonly audit: AuditLog;
   readonly metrics: MetricsRegistry;
   readonly toFailure: (thrown: unknown) => Failure;
+  /** Headers of every answer. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whether the node answers for the name in `Host`; undefined: for every name. Health is answered for every name. */
+  readonly acceptsHost: ((host: string) => boolean) | undefined;
   readonly maxBodyBytes: number;
   readonly requestTimeoutMs: number;
   /** Monotonic time, ms. */
@@ -40,6 +44,8 @@ const refuse =
         return problem('limitExceeded', `body: expected at most ${maxBodyBytes} bytes`);
       case 'bodyTimeout':
         return problem('badRequest', `body: expected it within ${requestTimeoutMs} ms`, { status: 408 });
+      case 'wrongHost':
+        return wrongHost();
       case 'badPath':
         return problem('badRequest', 'path: expected valid percent-encoding', { status: 400 });
     }
@@ -62,6 +68,8 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
     audit,
     metrics,
     toFailure,
+    headers,
+    acceptsHost,
     maxBodyBytes,
     requestTimeoutMs,
     nowMs,
@@ -131,9 +139,11 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
       return { kind: 'body', handle: admitted };
     };
 
-  const common = { maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const common = { headers, maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
   const observedAs = (label: string) => ({
     ...common,
+    // Balancers ask for health by names of their own.
+    acceptsHost: label.startsWith('/health/') ? undefined : acceptsHost,
     onAnswer: ({ status }: HttpAnswer, durationMs: number): void => {
       metrics.count('weir_http_requests_total', { route: label, status: String(status) });
       metrics.observe('weir_http_request_duration_seconds', durationMs / 1000, { route: label });

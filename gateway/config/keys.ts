@@ -1,6 +1,7 @@
 // Every configuration key of a node: the single source of names, types, defaults, bounds, documents and redaction.
 import type { ApiKeyEntry } from '../access/api-key-entries.ts';
 import { isNetwork } from '../access/client-address.ts';
+import { DEVELOPMENT_HOSTS, isHostPattern } from '../access/host.ts';
 import { DEVELOPMENT_ORIGINS, isOriginPattern } from '../access/origin.ts';
 import {
   apiKeyList,
@@ -134,6 +135,25 @@ export const configKeys = {
     description:
       'Pages whose browsers may connect; none refuses every browser. `*` stands for characters inside one label or for any port, alone for any origin.',
   }),
+  allowedHosts: list('host names or addresses without port, or *', isHostPattern, {
+    default: { kind: 'profile', development: DEVELOPMENT_HOSTS, production: ['*'] },
+    description:
+      'Names in the `Host` header that the node answers for, on any port; others get 403, so that no web page can reach a development node through a name of its own. `*` stands for characters inside one label, alone for any name. Health is answered for every name.',
+  }),
+  tlsCertFile: text('a path to a certificate chain in PEM form', () => true, {
+    default: none('no TLS: HAProxy ends it'),
+    description:
+      'Certificate chain of the node; with `tlsKeyFile` it serves `port` by TLS 1.2 and 1.3. The second listener, `internalPort`, stays plain: it belongs on a private network.',
+  }),
+  tlsKeyFile: text('a path to a private key in PEM form', () => true, {
+    default: none('none'),
+    description: 'Private key of `tlsCertFile`.',
+  }),
+  tlsKeyPassphrase: text('text of 1–4096 characters', () => true, {
+    default: none('none'),
+    secret: 'yes',
+    description: 'Passphrase of `tlsKeyFile`, if it has one.',
+  }),
   anonymous: flag({
     default: { kind: 'profile', development: true, production: false },
     description: 'Whether a connection without token is accepted.',
@@ -229,6 +249,23 @@ export const configKeys = {
   controlTimeoutMs: duration(1, MINUTE_MS, {
     default: value(500),
     description: 'Longest wait for the other nodes when a question goes to the whole cluster.',
+  }),
+  allowWeakSecrets: flag({
+    default: value(false),
+    description: 'Lets production start with generated development secrets, placeholders and short secrets.',
+  }),
+  allowAnonymousPublish: flag({
+    default: value(false),
+    description: 'Lets production start although clients without token may publish in some namespace.',
+  }),
+  allowAnyOrigin: flag({
+    default: value(false),
+    description: 'Lets production start although `allowedOrigins` lets the pages of any site connect.',
+  }),
+  conformanceEcho: flag({
+    default: value(false),
+    description:
+      'Serves `/v1/echo`, which sends every WebSocket message back without asking for rights: for conformance suites such as Autobahn only.',
   }),
   logLevel: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: value('info'),

@@ -90,9 +90,14 @@ export class Connection implements Subscriber, SocketListener {
     }
   }
 
-  /** Something the dialect cannot carry at all, such as a binary frame. */
-  handleMalformed(message: string): void {
+  /** The dialects speak text only. */
+  handleBinary(): void {
+    const message = 'expected a text frame, got a binary one';
     this.handleDecoded({ kind: 'error', error: 'badRequest', message });
+  }
+
+  handleFlooded(): void {
+    this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
   }
 
   handleTooBig(): void {

@@ -20,13 +20,17 @@ type EngineSocket = WebSocket<SocketData>;
 export interface Handshake {
   /** Empty when the client sent none. */
   readonly origin: string;
-  /** Offered sub-protocols in order. */
+  /** Offered sub-protocols in order; a faulty list holds empty ones. */
   readonly subprotocols: readonly string[];
   readonly remoteAddress: string;
   readonly realIpHeader: string;
   readonly version: string;
   /** What the client wants to upgrade to. */
   readonly upgrade: string;
+  readonly connection: string;
+  readonly key: string;
+  readonly extensions: string;
+  readonly host: string;
 }
 
 export type HandshakeDecision =
@@ -38,6 +42,8 @@ export interface WebSocketOptions {
   readonly maxFrameBytes: number;
   /** Bytes the engine may buffer per socket; far above the bound at which connections are closed. */
   readonly maxBackpressureBytes: number;
+  /** Bytes that may wait for a client that goes on pinging without reading; beyond it `handleFlooded`. */
+  readonly maxControlBacklogBytes: number;
   readonly heartbeats: Heartbeats;
   readonly onHandshake: (handshake: Handshake) => HandshakeDecision;
   readonly onOpen: (socket: Socket, address: string) => SocketListener;
@@ -61,9 +67,9 @@ class EngineBackedSocket implements Socket {
     });
   }
 
-  send(frame: Buffer | string): void {
+  send(frame: Buffer | string, isBinary = false): void {
     this.beat.sent(frame.length);
-    if (this.ws?.send(frame, false) === SEND_DROPPED) this.hasDropped = true;
+    if (this.ws?.send(frame, isBinary) === SEND_DROPPED) this.hasDropped = true;
   }
 
   cork(write: () => void): void {
@@ -92,17 +98,19 @@ const SEND_DROPPED = 2;
 
 const textOf = (buffer: ArrayBuffer): string => Buffer.from(buffer).toString();
 
+const offeredIn = (header: string): string[] => (header === '' ? [] : header.split(',').map((name) => name.trim()));
+
 const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
   origin: req.getHeader('origin'),
-  subprotocols: req
-    .getHeader('sec-websocket-protocol')
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== ''),
+  subprotocols: offeredIn(req.getHeader('sec-websocket-protocol')),
   remoteAddress: textOf(res.getRemoteAddressAsText()),
   realIpHeader: req.getHeader('x-real-ip'),
   version: req.getHeader('sec-websocket-version'),
   upgrade: req.getHeader('upgrade'),
+  connection: req.getHeader('connection'),
+  key: req.getHeader('sec-websocket-key'),
+  extensions: req.getHeader('sec-websocket-extensions'),
+  host: req.getHeader('host'),
 });
 
 /** Serves a WebSocket path. A plain GET on it falls through to the HTTP routes. */
@@ -117,14 +125,15 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
     sendPingsAutomatically: false,
 
     upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t) {
-      const decision = onHandshake(handshakeOf(res, req));
+      const handshake = handshakeOf(res, req);
+      const decision = onHandshake(handshake);
       if (decision.kind === 'refuse') {
         writeAnswer(res, decision.answer);
         return;
       }
       const data: SocketData = { address: decision.address, socket: undefined, listener: undefined };
-      const key = req.getHeader('sec-websocket-key');
-      res.upgrade(data, key, decision.subprotocol ?? '', req.getHeader('sec-websocket-extensions'), context);
+      const { key, extensions } = handshake;
+      res.upgrade(data, key, decision.subprotocol ?? '', extensions, context);
     },
 
     open(ws: EngineSocket) {
@@ -138,12 +147,16 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
       socket?.beat.heard();
       if (message.byteLength > maxFrameBytes) {
         listener?.handleTooBig();
-      } else if (isBinary) listener?.handleMalformed('expected a text frame, got a binary one');
+      } else if (isBinary) listener?.handleBinary(Buffer.from(message));
       else listener?.handleFrame(textOf(message), message.byteLength);
     },
 
     ping(ws: EngineSocket) {
-      ws.getUserData().socket?.beat.heard();
+      // The engine has answered it already. Who pings on and reads no pong fills the engine's buffer, not ours.
+      const { listener, socket } = ws.getUserData();
+      if (socket === undefined) return;
+      socket.beat.heard();
+      if (socket.bufferedBytes() > options.maxControlBacklogBytes) listener?.handleFlooded();
     },
 
     pong(ws: EngineSocket) {
