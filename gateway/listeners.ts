@@ -1,6 +1,7 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
+import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
 import { createApiKeys } from './access/api-keys.ts';
 import type { ApiRoute } from './api/api-route.ts';
 import { createChannelRoutes } from './api/channels.ts';
@@ -49,8 +50,10 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
   const apiKeys = createApiKeys(config.apiKeys);
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
+  const nowMs = () => options.clock.monotonicMs();
+  const apiKeyLimits = createApiKeyLimits(config.maxApiKeyPublishRate, { metrics, nowMs });
   const serverApi = [
-    ...createPublishRoutes({ publishing, cluster, toFailure }),
+    ...createPublishRoutes({ publishing, cluster, apiKeyLimits, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
     ...laterApiRoutes,
   ];
@@ -68,7 +71,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       toFailure,
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
-      nowMs: () => options.clock.monotonicMs(),
+      nowMs,
       pending: options.pendingRequests,
     });
 
