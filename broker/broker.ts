@@ -15,6 +15,7 @@
 // Whoever created the driver calls `close()`; afterwards every call rejects with `BrokerUnavailableError` and no event fires.
 import type { ControlBus } from './control.ts';
 import type { History } from './history.ts';
+import type { Limits } from './limits.ts';
 import type { ChannelPosition, Publication, PublishRequest } from './publication.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -79,6 +80,7 @@ export interface Broker {
   readonly history: History;
   readonly control: ControlBus;
   readonly sessions: Sessions;
+  readonly limits: Limits;
   /** Connects; resolves when publish and subscribe paths are usable. Keeps trying for ever; `onHealth` tells meanwhile. */
   start(events: BrokerEvents): Promise<void>;
   /**

@@ -2,6 +2,7 @@
 import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeyAttempts } from './access/api-key-attempts.ts';
+import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
 import { createApiKeys } from './access/api-keys.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
@@ -71,8 +72,10 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const audit = createAuditLog(auditLoggerOf(options.logger));
   const clientAddress = createClientAddress(config.trustedProxies);
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
+  const nowMs = () => options.clock.monotonicMs();
+  const apiKeyLimits = createApiKeyLimits(config.maxApiKeyPublishRate, { metrics, nowMs });
   const serverApi = [
-    ...createPublishRoutes({ publishing, cluster, toFailure }),
+    ...createPublishRoutes({ publishing, cluster, apiKeyLimits, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
     ...laterApiRoutes,
   ];
@@ -95,7 +98,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       acceptsHost: createHostCheck(config.allowedHosts),
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
-      nowMs: () => options.clock.monotonicMs(),
+      nowMs,
       pending: options.pendingRequests,
     });
 

@@ -2,6 +2,7 @@
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import { closeCodes } from '../protocol/codes.ts';
 import type { Health } from '../protocol/http.ts';
+import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
@@ -26,6 +27,7 @@ import { createMetricsRegistry } from './observability/registry.ts';
 import { weightByUse } from './overload/agent-check.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
+import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
@@ -145,7 +147,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const deadlines = createDeadlines<Connection>({
     clock,
     lengthMs: config.connectDeadlineMs,
-    isDue: (connection) => connection.state === 'open',
+    isDue: (connection) => connection.state === 'open' && !admitting.isEntering(connection),
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
 
@@ -165,6 +167,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           toFailure: failureOf,
           onError,
         });
+  const nowMs = () => clock.monotonicMs();
+  const limits = createLimits({ settings: config, cluster: broker.limits, metrics, nowMs });
   const services: SessionServices = {
     settings: config,
     hub,
@@ -173,22 +177,34 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     publishing,
     reading,
     sessions,
+    limits,
     metrics,
     clock,
     brokerState,
   };
+  const admitting = createAdmitting({
+    settings: config,
+    metrics,
+    nowMs,
+    enterNetwork: ({ account, address }) => limits.enterNetwork(account, address),
+    run: (connection, command) => runCommand(connection, command, services),
+  });
   const host: ConnectionHost = {
     metrics,
     ids,
+    limits,
+    nowMs,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
-    run: (connection, command) => runCommand(connection, command, services),
+    run: (connection, command) => admitting.run(connection, command),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
     onDrain: (connection) => fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
+      admitting.handleClosed(connection);
+      limits.leave(connection.account, connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -227,12 +243,14 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       refusal: () => {
         if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
         if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
-        return undefined;
+        const retryAfterMs = admitting.refusalOfUpgrade();
+        return retryAfterMs === undefined ? undefined : { reason: 'crowded', retryAfterMs };
       },
     }),
     onOpen(socket, address) {
       const connection = new Connection(socket, weirDialect, address, host);
       connections.add(connection);
+      admitting.handleOpened(connection);
       metrics.hot.connectionsOpened++;
       deadlines.add(connection);
       return connection;
@@ -286,6 +304,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     announcement.close();
     listeners?.close();
     deadlines.close();
+    admitting.close();
+    limits.close();
     fanout.close();
     loop.close();
     await broker.close();

@@ -110,6 +110,10 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       claim: (claim, leaseMs) => settle(() => backplane.sessions.claim(claim, leaseMs)),
       remove: (sessions, leaseMs) => settle(() => backplane.sessions.remove(sessions, leaseMs)),
     },
+    limits: {
+      spend: (key, points, budget) => settle(() => backplane.limits.spend(key, points, budget)),
+      hold: (requests, leaseMs) => settle(() => backplane.limits.hold(node, requests, leaseMs)),
+    },
     start(events) {
       if (state.kind !== 'new') return Promise.reject(new BrokerUnavailableError(`the broker is ${state.kind}`));
       state = { kind: 'started', events };

@@ -25,6 +25,8 @@ export interface KeySpace {
   of(channel: string): ChannelKeys;
   /** Hash of a session (lua/session-save.lua). */
   ofSession(session: string): { readonly partition: number; readonly key: string };
+  /** Of a limit over all nodes: the window of a budget, or who holds how much. */
+  ofLimit(kind: 'budget' | 'hold', limit: string): { readonly partition: number; readonly key: string };
   /** The partition that stands for all whose channels share their decisions after a failover with this one's. */
   scopeOf(partition: number): number;
   /** See `ChannelKeys.rounds`. */
@@ -85,6 +87,10 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
     ofSession(session) {
       const partition = partitionOf(session);
       return { partition, key: `${bases[partition]!}session:${session}` };
+    },
+    ofLimit(kind, limit) {
+      const partition = partitionOf(limit);
+      return { partition, key: `${bases[partition]!}limit-${kind}:${limit}` };
     },
     groupByCall(items, channelOf) {
       if (items.length === 0) return [];

@@ -21,6 +21,7 @@ import { createReconnectSchedule } from './reconnect-schedule.ts';
 import { createProbeChannels } from './probe-channels.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
+import { createRedisLimits } from './redis-limits.ts';
 import { createRedisSessions } from './redis-sessions.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { createRestoration } from './restoration.ts';
@@ -192,6 +193,12 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
   const history = createHistoryRouter((channel) => shards.of(keySpace.of(channel).partition));
   const probeChannel = createProbeChannels();
   const sessions = createRedisSessions({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
+  const limits = createRedisLimits({
+    keySpace,
+    node: options.node,
+    shardOf: shards.of,
+    onFailure: () => topology.refresh(),
+  });
   const closedError = (): BrokerUnavailableError => new BrokerUnavailableError('the broker is closed');
 
   const close = async (): Promise<void> => {
@@ -211,6 +218,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     history,
     control,
     sessions,
+    limits,
     start(given) {
       if (closing !== undefined) return Promise.reject(closedError());
       if (events !== undefined) return Promise.reject(new BrokerUnavailableError('the broker is started already'));

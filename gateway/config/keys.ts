@@ -5,6 +5,7 @@ import { DEVELOPMENT_HOSTS, isHostPattern } from '../access/host.ts';
 import { DEVELOPMENT_ORIGINS, isOriginPattern } from '../access/origin.ts';
 import {
   apiKeyList,
+  byteRate,
   bytes,
   choice,
   duration,
@@ -12,6 +13,7 @@ import {
   integer,
   list,
   none,
+  rate,
   text,
   value,
   type ValuesOf,
@@ -27,6 +29,8 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
 const PENDING = 'Checked now, used once token verification is part of the gateway; until then a `token` is refused.';
+
+const KEY_TO_CLUSTER = 'counted over all nodes, on each node alone while Redis is away';
 
 const matching =
   (pattern: RegExp) =>
@@ -175,6 +179,60 @@ export const configKeys = {
     default: value(50_000),
     description: 'Connections the node accepts at once.',
   }),
+  admissionPerSecond: integer(1, 1_000_000, {
+    default: value(1000),
+    description:
+      'Clients the node lets in per second. More of them wait, those that resume first, then those with a token; others are told when to come back (close 1013).',
+  }),
+  admissionDeadlineMs: duration(10, MINUTE_MS, {
+    default: value(2000),
+    description: 'Longest wait of a client to be let in; with `admissionPerSecond` it bounds how many wait.',
+  }),
+  maxHandshakes: integer(1, 10_000_000, {
+    default: value(10_000),
+    description: 'Open connections that are not let in yet, silent ones included; one more is refused with 503.',
+  }),
+  maxUserConnections: integer(1, 10_000_000, {
+    default: value(1000),
+    description: `Connections of one user, ${KEY_TO_CLUSTER}; one more is closed with 3504.`,
+  }),
+  maxIpConnections: integer(1, 10_000_000, {
+    default: value(10_000),
+    description: `Connections of one client address (IPv6: one /64 network; loopback is not counted), ${KEY_TO_CLUSTER}; one more is closed with 3504.`,
+  }),
+  maxCommandRate: rate({
+    default: value({ count: 4000, perMs: 10_000 }),
+    description: 'Commands of one connection (an `ack` counts a tenth); beyond it error 111.',
+  }),
+  maxPublishRate: rate({
+    default: value({ count: 2000, perMs: 10_000 }),
+    description: 'Publishes of one connection; beyond it error 111.',
+  }),
+  maxByteRate: byteRate({
+    default: value({ count: 16 * MiB, perMs: 10_000 }),
+    description: 'Bytes in frames of one connection; commands of a frame beyond it get error 111.',
+  }),
+  maxRefusalRate: rate({
+    default: value({ count: 5000, perMs: 10_000 }),
+    description:
+      'Commands of one connection that may be refused for these limits; one that goes on beyond it is closed with 3013, or with 3505 when it asks for subscriptions.',
+  }),
+  maxUserPublishRate: rate({
+    default: value({ count: 10_000, perMs: 10_000 }),
+    description: `Publishes of one user with all its connections, ${KEY_TO_CLUSTER}, in windows of the time named; beyond it error 111.`,
+  }),
+  maxIpPublishRate: rate({
+    default: value({ count: 50_000, perMs: 10_000 }),
+    description: 'Publishes of all connections of one client address, counted as `maxUserPublishRate`.',
+  }),
+  maxApiKeyPublishRate: rate({
+    default: none('not limited'),
+    description: 'Publications by HTTP with one API key on this node; a request beyond it is answered 429.',
+  }),
+  limitLeaseMs: duration(300, 10 * MINUTE_MS, {
+    default: value(15_000),
+    description: 'How long connections of a killed node count against the limits per user and address.',
+  }),
   maxFrameBytes: bytes(KiB, 16 * MiB, {
     default: value(64 * KiB),
     description: 'Largest frame a client may send; a larger one closes the connection with 1009.',
@@ -186,6 +244,10 @@ export const configKeys = {
   maxSubscriptions: integer(1, 1_000_000, {
     default: value(1000),
     description: 'Subscriptions one connection may hold; one more is error 106.',
+  }),
+  maxUserSubscriptions: integer(1, 100_000_000, {
+    default: value(100_000),
+    description: 'Subscriptions of one user with all its connections to this node; one more is error 106.',
   }),
   maxOutboxBytes: bytes(64 * KiB, 1024 * MiB, {
     default: value(MiB),

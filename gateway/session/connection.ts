@@ -5,6 +5,9 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
+import { Account } from '../access/limits/account.ts';
+import { LimitReached } from '../access/limits/limit-reached.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Who } from '../access/rights.ts';
 import type { IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
@@ -18,6 +21,9 @@ import type { Socket, SocketListener } from '../transports/socket.ts';
 export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
+  readonly limits: Pick<Limits, 'ofConnection' | 'handleRefusal'>;
+  /** Monotonic, ms. */
+  readonly nowMs: () => number;
   readonly maxFrameBytes: number;
   /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
   readonly maxOutboxBytes: number;
@@ -50,6 +56,7 @@ export class Connection implements Subscriber, SocketListener {
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
   readonly who: Who = ANONYMOUS;
+  readonly account = new Account();
   state: ConnectionState = 'open';
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
@@ -82,11 +89,18 @@ export class Connection implements Subscriber, SocketListener {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
     hot.bytesReceived += bytes;
+    const nowMs = this.host.nowMs();
+    const limits = this.host.limits.ofConnection;
+    const frameDelayMs = limits.takeFrame(this.account, nowMs, bytes);
     const commands = this.dialect.decode(frame);
-    this.commandBytes = bytes / commands.length;
     for (const decoded of commands) {
       if (this.socket === null) return;
-      this.handleDecoded(decoded);
+      // What ran before may have changed it: commands that waited bring their own.
+      this.commandBytes = bytes / commands.length;
+      const type = decoded.kind === 'command' ? decoded.command.type : undefined;
+      const delayMs = frameDelayMs > 0 ? frameDelayMs : limits.takeCommand(this.account, nowMs, type);
+      if (delayMs === 0) this.handleDecoded(decoded);
+      else this.refuse(decoded, frameDelayMs > 0 ? 'bytes' : 'commands', delayMs);
     }
   }
 
@@ -102,6 +116,11 @@ export class Connection implements Subscriber, SocketListener {
 
   handleTooBig(): void {
     this.close(closeCodes.messageTooBig.code, `expected frames of at most ${this.host.maxFrameBytes} bytes`);
+  }
+
+  private refuse(decoded: Decoded, reason: 'bytes' | 'commands', delayMs: number): void {
+    const id = decoded.kind === 'command' ? decoded.command.id : decoded.id;
+    this.replyFailure(id, new LimitReached(reason, `too many ${reason} by this connection`, delayMs));
   }
 
   private handleDecoded(decoded: Decoded): void {
@@ -134,6 +153,9 @@ export class Connection implements Subscriber, SocketListener {
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
+    if (!(failure instanceof LimitReached)) return;
+    const ending = this.host.limits.handleRefusal(this.account, failure.reason);
+    if (ending !== undefined) this.close(ending.code, ending.reason);
   }
 
   /** Ends the connection with a close code; idempotent. */

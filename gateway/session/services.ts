@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Access } from '../access/access.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
@@ -25,6 +26,7 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  readonly limits: Limits;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';
