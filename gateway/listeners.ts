@@ -33,6 +33,8 @@ export interface ListenersOptions {
   readonly health: () => Health;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
   /** Requests being worked on; filled and emptied here. */
   readonly pendingRequests: Set<Promise<unknown>>;
 }
@@ -70,6 +72,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       requestTimeoutMs: config.requestTimeoutMs,
       nowMs: () => options.clock.monotonicMs(),
       pending: options.pendingRequests,
+      refusePublish: options.refusePublish,
     });
 
   const opened: Listener[] = [];

@@ -17,6 +17,7 @@ import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
+import { createOverload } from './overload/overload.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
@@ -24,6 +25,7 @@ import { createMetricsRegistry } from './observability/registry.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
+import { createIdleMoving } from './session/idle-moving.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
@@ -85,18 +87,45 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
+  const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
+  const overload = createOverload({
+    clock,
+    metrics,
+    logger,
+    random: Math.random,
+    thresholds: {
+      lag: config.overloadLagMs,
+      cpu: config.overloadCpuPercent / 100,
+      memory: config.overloadRssBytes,
+      buffered: (config.memoryBudgetBytes * config.overloadBufferedPercent) / 100,
+      broker: config.overloadBrokerMs,
+    },
+    stepMs: config.overloadStepMs,
+    releaseMs: config.overloadReleaseMs,
+    read: () => ({
+      lag: loop.takeMeanLagMs(),
+      cpu: loop.coreShare,
+      memory: process.memoryUsage.rss(),
+      buffered: 0,
+    }),
+    moveIdle: () => idleMoving.ask(),
+  });
   const fanout = createFanout({
     broker,
     clock,
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
-    delayMs: () => coalesceDelayMs(loop.utilisation, config.coalesceMaxMs),
+    delayMs: () => {
+      if (config.coalesceMs !== undefined) return config.coalesceMs;
+      if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
+      return coalesceDelayMs(loop.utilisation, config.coalesceMaxMs);
+    },
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
     onError,
   });
   const { hub } = fanout;
-  const publishing = createPublishing({ broker, namespaceOf, metrics, clock });
+  const publishing = createPublishing({ broker, namespaceOf, metrics, clock, load: overload });
   const reading = createHistoryReading(broker, namespaceOf);
 
   const tellClients = (state: 'ready' | 'degraded'): void => {
@@ -124,7 +153,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     const summary = backplane.summary();
     if (summary.state === 'degraded') return { status: 'not_ready', reasons: [summary.reason], node };
     if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
-    return { status: 'ready', reasons: [], node };
+    const { level, reasons } = overload.state();
+    return { status: 'ready', reasons: [], node, overload: { level, reasons: [...reasons] } };
   };
   const nodeState = () => {
     const { status } = health();
@@ -162,6 +192,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     publishing,
     reading,
     sessions,
+    overload,
     metrics,
     clock,
     brokerState,
@@ -169,6 +200,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const host: ConnectionHost = {
     metrics,
     ids,
+    clock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (connection, command) => runCommand(connection, command, services),
@@ -251,6 +283,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     listeners?.close();
     deadlines.close();
     fanout.close();
+    overload.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -271,6 +304,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         health,
         toFailure: failureOf,
         webSocket,
+        refusePublish: () => overload.refusePublish('http'),
         pendingRequests,
       });
       const { port, internalPort } = listeners;
@@ -279,6 +313,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           if (stage !== 'starting') return;
           stage = 'serving';
           backplane.start();
+          overload.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

@@ -54,6 +54,8 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_connections_closed_total', instance, ',code="3008"')]: always(0),
     [node('weir_connections_refused_total', instance, ',reason="origin"')]: always(0),
     [node('weir_connections_parked', instance)]: always(3),
+    [node('weir_overload_level', instance)]: always(0),
+    [node('weir_overload_engaged_total', instance, ',rung="thin_ephemeral",reason="lag"')]: always(2),
     [node('weir_outbox_bytes', instance)]: always(1000),
     [node('weir_ring_bytes', instance)]: always(500_000),
     [node('weir_memory_budget_bytes', instance)]: always(1_000_000),
@@ -214,6 +216,26 @@ export const incidents: readonly Incident[] = [
     name: 'stalled sockets that fill the memory beside the rings',
     series: { [node('weir_outbox_bytes', a)]: turns(1000, 400_000) },
     firing: ['WeirMemoryBudget'],
+  },
+  {
+    name: 'a node that refuses anonymous newcomers',
+    series: { [node('weir_overload_level', a)]: turns(0, 3) },
+    firing: ['WeirOverloaded'],
+  },
+  {
+    name: 'a node that was overloaded for a moment',
+    series: { [node('weir_overload_level', a)]: '0x66 6x1 0x13' },
+    firing: [],
+  },
+  {
+    name: 'a node that sheds publishes',
+    series: { [node('weir_overload_level', a)]: turns(0, 8) },
+    firing: ['WeirOverloaded', 'WeirShedding'],
+  },
+  {
+    name: 'a threshold at the usual load',
+    series: { [node('weir_overload_engaged_total', a, ',rung="thin_ephemeral",reason="lag"')]: rising(1) },
+    firing: ['WeirOverloadFlapping'],
   },
   {
     name: 'a page from an origin that is not allowed',

@@ -185,6 +185,33 @@ export const alertRules: readonly AlertRule[] = [
       'Bytes that sockets have not taken, and rings. Rings stop at half of the budget by themselves, so the rest are sockets: row Backpressure.',
   },
   {
+    name: 'WeirOverloaded',
+    expr: `${q.value('weir_overload_level')} >= 3`,
+    for: '1m',
+    severity: 'warning',
+    summary: '{{ $labels.instance }} is overloaded and refuses some newcomers',
+    description:
+      'Row Overload: the signal nearest to 1 is the reason. `lag`, `cpu`: add nodes; `memory`, `buffered`: clients that do not read; `broker`: Redis.',
+  },
+  {
+    name: 'WeirShedding',
+    expr: `${q.value('weir_overload_level')} >= 7`,
+    for: '15s',
+    severity: 'critical',
+    summary: '{{ $labels.instance }} refuses publishes',
+    description:
+      'The last two rungs of the overload ladder: publishers get 115 or 429 with a delay. Row Overload names the signal; what is accepted is still delivered.',
+  },
+  {
+    name: 'WeirOverloadFlapping',
+    expr: `${max(q.increase('weir_overload_engaged_total', {}, '15m'), 'instance')} > 20`,
+    for: '0s',
+    severity: 'warning',
+    summary: 'A rung of the overload ladder of {{ $labels.instance }} comes and goes',
+    description:
+      'Its usual load lies at a threshold. Add a node, or raise the threshold (WEIR_OVERLOAD_…) if "Signals against their thresholds" shows that it is too low.',
+  },
+  {
     name: 'WeirConnectionsRefused',
     expr: `${sum(q.rate('weir_connections_refused_total'), 'instance', 'reason')} > 1`,
     for: '5m',

@@ -18,6 +18,8 @@ export interface ServeOptions {
   readonly nowMs: () => number;
   /** Requests being worked on; filled and emptied here. */
   readonly pending: Set<Promise<unknown>>;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
 }
 
 const answerTo = (failure: Failure): HttpAnswer => {
@@ -78,6 +80,9 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
     if (!key.may(entry.access)) {
       return problem('permissionDenied', `the API key ${key.name} has no scope ${entry.access}`);
     }
+    // Before the body is read: shedding has to cost less than serving.
+    const retryAfterMs = entry.access === 'publish' ? options.refusePublish() : undefined;
+    if (retryAfterMs !== undefined) return problem('overloaded', 'the node sheds publishes', { retryAfterMs });
     return (body) => entry.handle({ request: { ...head, body }, key });
   };
 

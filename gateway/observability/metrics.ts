@@ -131,6 +131,21 @@ export const metricDeclarations = {
     'quantile',
   ),
   weir_event_loop_utilization: gauge('Share of the last 100 ms in which the event loop was busy, 0 to 1.'),
+  weir_overload_level: gauge('Rungs of the overload ladder that are engaged, 0 to 8.'),
+  weir_overload_rung: gauge('1 while the rung is engaged and the signal is a reason, else 0.', 'rung', 'reason'),
+  weir_overload_engaged_total: counter(
+    'Times a rung was engaged, by rung and the signals that pressed.',
+    'rung',
+    'reason',
+  ),
+  weir_overload_signal_ratio: gauge(
+    'Signals of overload as a share of their threshold: from 1 on one presses.',
+    'signal',
+  ),
+  weir_overload_refusals_total: counter(
+    'Connections and publishes turned away and idle connections asked to leave, by the rung that did it.',
+    'rung',
+  ),
   weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs and inbound buffers.'),
 } as const satisfies Record<string, MetricDeclaration>;
 

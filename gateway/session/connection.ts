@@ -6,7 +6,7 @@ import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
 import type { Who } from '../access/rights.ts';
-import type { IdSource } from '../clock.ts';
+import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
@@ -18,6 +18,7 @@ import type { Socket, SocketListener } from '../transports/socket.ts';
 export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
+  readonly clock: Clock;
   readonly maxFrameBytes: number;
   /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
   readonly maxOutboxBytes: number;
@@ -57,6 +58,8 @@ export class Connection implements Subscriber, SocketListener {
   pendingBytes = 0;
   /** What the command being run came in, bytes: its share of the frame. */
   commandBytes = 0;
+  /** When it sent its newest frame or was opened, monotonic ms. */
+  heardAtMs: number;
   pendingHead: Subscription | null = null;
   parked = false;
   lane: Lane | null = null;
@@ -69,6 +72,7 @@ export class Connection implements Subscriber, SocketListener {
     this.dialect = dialect;
     this.address = address;
     this.host = host;
+    this.heardAtMs = host.clock.monotonicMs();
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
   }
@@ -81,6 +85,7 @@ export class Connection implements Subscriber, SocketListener {
   handleFrame(frame: string, bytes: number): void {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
+    this.heardAtMs = this.host.clock.monotonicMs();
     hot.bytesReceived += bytes;
     const commands = this.dialect.decode(frame);
     this.commandBytes = bytes / commands.length;

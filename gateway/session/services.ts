@@ -6,6 +6,7 @@ import type { NamespaceConfig } from '../config/namespaces.ts';
 import type { Access } from '../access/access.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
+import type { Overload } from '../overload/overload.ts';
 import type { Sessions } from './continuation/sessions.ts';
 
 export interface SessionSettings {
@@ -25,6 +26,8 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  /** Who may still come and publish. */
+  readonly overload: Pick<Overload, 'refuseConnect' | 'refusePublish'>;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';

@@ -19,6 +19,7 @@ import { fanOut } from './rows/fan-out.ts';
 import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
 import { latency } from './rows/latency.ts';
+import { overload } from './rows/overload.ts';
 import { processRow } from './rows/process.ts';
 import { sockets } from './rows/sockets.ts';
 import { traffic } from './rows/traffic.ts';
@@ -34,6 +35,7 @@ export const clusterRows: readonly RowDefinition[] = [
   fanOut,
   sockets,
   backpressure,
+  overload,
   broker,
   processRow,
   haproxy,

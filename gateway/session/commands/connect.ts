@@ -1,5 +1,6 @@
 // `connect`: the first command, tells the client who and where it is.
 import type { ReplyOf } from '../../../protocol/replies.ts';
+import { closeCodes } from '../../../protocol/codes.ts';
 import { Failure } from '../../failure.ts';
 import type { CommandHandler } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
@@ -19,12 +20,29 @@ const connected = (connection: Connection, services: SessionServices): ReplyOf<'
   };
 };
 
+/**
+ * Ends a connection that the overload ladder has no room for: 1013, with a delay of its own. Returns whether it did. Whoever
+ * names a session is no newcomer and stays, whatever becomes of the session.
+ */
+export const refusedByOverload = (
+  connection: Connection,
+  session: string | undefined,
+  { overload }: SessionServices,
+): boolean => {
+  const anonymous = connection.who.kind === 'anonymous';
+  const retryAfterMs = overload.refuseConnect({ anonymous, resumes: session !== undefined });
+  if (retryAfterMs === undefined) return false;
+  connection.close(closeCodes.tryLater.code, `retryAfterMs=${retryAfterMs}`);
+  return true;
+};
+
 export const handleConnect: CommandHandler<'connect'> = (connection, command, services) => {
   const { settings, sessions } = services;
   if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
   if (command.token !== undefined)
     throw new Failure('notAvailable', 'token: token verification is not available on this node');
   if (!settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
+  if (refusedByOverload(connection, command.session, services)) return undefined;
   connection.state = 'connected';
   const continued = command.session === undefined ? undefined : sessions.continue(connection, command.session);
   return continued === undefined

@@ -66,6 +66,7 @@ beforeEach(() => {
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
     sessions: noSessions,
+    overload: { refuseConnect: () => undefined, refusePublish: () => undefined },
     metrics,
     clock: systemClock,
     brokerState: () => 'ready',
@@ -87,6 +88,7 @@ beforeEach(() => {
   connection = new Connection(socket, dialect, '127.0.0.1', {
     metrics,
     ids: createRandomIds(),
+    clock: systemClock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (one, command) => runCommand(one, command, services),

@@ -5,7 +5,7 @@ import type { CommandReply } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
 import { handleAck } from './ack.ts';
-import { handleConnect } from './connect.ts';
+import { handleConnect, refusedByOverload } from './connect.ts';
 import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
 import { handlePublish } from './publish.ts';
@@ -61,11 +61,16 @@ const perform = (
   }
 };
 
-/** `connect` may be omitted where anonymous clients are allowed: the first other command stands for it. */
-const ensureConnected = (connection: Connection, command: Command, services: SessionServices): void => {
-  if (connection.state !== 'open' || command.type === 'connect') return;
+/**
+ * `connect` may be omitted where anonymous clients are allowed: the first other command stands for it. Returns false when the
+ * connection was closed instead.
+ */
+const ensureConnected = (connection: Connection, command: Command, services: SessionServices): boolean => {
+  if (connection.state !== 'open' || command.type === 'connect') return true;
   if (!services.settings.anonymous) throw new Failure('unauthorized', 'connect first: this node expects a token');
+  if (refusedByOverload(connection, undefined, services)) return false;
   connection.state = 'connected';
+  return true;
 };
 
 export const runCommand = (connection: Connection, command: Command, services: SessionServices): void => {
@@ -78,7 +83,7 @@ export const runCommand = (connection: Connection, command: Command, services: S
     if (id !== undefined || !(thrown instanceof Withdrawn)) connection.replyFailure(id, thrown);
   };
   try {
-    ensureConnected(connection, command, services);
+    if (!ensureConnected(connection, command, services)) return;
     const bytes = pendingBytesOf(connection, command);
     requireRoom(connection, bytes);
     const result = perform(connection, command, services);
