@@ -13,6 +13,7 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
+import { createByteBudget } from './fanout/byte-budget.ts';
 import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
@@ -22,6 +23,7 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
+import { createBudgetKeeping } from './session/budget-keeping.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
@@ -55,12 +57,12 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
+/** Pause between two looks at whether somebody has to give way within the memory budget, ms. */
+const BUDGET_LOOK_MS = 100;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
-/** Channel logs together may keep this part of the memory budget. */
-const RINGS_PER_BUDGET = 2;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
@@ -73,6 +75,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
+  let lookAtBudget: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -87,6 +90,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
+  const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
+  const keeping = createBudgetKeeping({ budget, metrics, shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes) });
   const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
   const overload = createOverload({
     clock,
@@ -106,7 +111,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       lag: loop.takeMeanLagMs(),
       cpu: loop.coreShare,
       memory: process.memoryUsage.rss(),
-      buffered: 0,
+      buffered: budget.owedBytes,
     }),
     moveIdle: () => idleMoving.ask(),
   });
@@ -121,7 +126,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       return coalesceDelayMs(loop.utilisation, config.coalesceMaxMs);
     },
     maxChannelBytes: config.maxRingBytes,
-    maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
+    maxTotalBytes: () => budget.ringAllowance,
+    onCharged(part, bytes) {
+      budget.charge(part, bytes);
+      if (bytes > 0) keeping.handleGrowth();
+    },
     onError,
   });
   const { hub } = fanout;
@@ -192,6 +201,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     publishing,
     reading,
     sessions,
+    budget,
     overload,
     metrics,
     clock,
@@ -206,10 +216,15 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     run: (connection, command) => runCommand(connection, command, services),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    onDrain: (connection) => fanout.handleDrain(connection),
+    onHeld(connection, bytes) {
+      budget.settle(connection, bytes);
+      keeping.handleGrowth();
+    },
+    onDrain: (connection) => keeping.handleDrain(connection) || fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
+      budget.forget(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -222,6 +237,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     metrics,
     loop,
     fanout,
+    budget,
     connections,
     brokerState,
     nodeState,
@@ -284,6 +300,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     deadlines.close();
     fanout.close();
     overload.close();
+    clearInterval(lookAtBudget);
+    keeping.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -305,6 +323,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         toFailure: failureOf,
         webSocket,
         refusePublish: () => overload.refusePublish('http'),
+        budget,
         pendingRequests,
       });
       const { port, internalPort } = listeners;
@@ -314,6 +333,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           stage = 'serving';
           backplane.start();
           overload.start();
+          lookAtBudget = setInterval(() => keeping.look(), BUDGET_LOOK_MS);
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

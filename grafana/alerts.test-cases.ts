@@ -57,7 +57,10 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_overload_level', instance)]: always(0),
     [node('weir_overload_engaged_total', instance, ',rung="thin_ephemeral",reason="lag"')]: always(2),
     [node('weir_outbox_bytes', instance)]: always(1000),
-    [node('weir_ring_bytes', instance)]: always(500_000),
+    [node('weir_budget_bytes', instance, ',part="outboxes"')]: always(1000),
+    [node('weir_budget_bytes', instance, ',part="rings"')]: always(500_000),
+    [node('weir_budget_relief_total', instance, ',measure="rings"')]: rising(1),
+    [node('weir_budget_relief_total', instance, ',measure="closed"')]: always(0),
     [node('weir_memory_budget_bytes', instance)]: always(1_000_000),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="200"')]: rising(100),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="503"')]: always(0),
@@ -214,8 +217,13 @@ export const incidents: readonly Incident[] = [
   },
   {
     name: 'stalled sockets that fill the memory beside the rings',
-    series: { [node('weir_outbox_bytes', a)]: turns(1000, 400_000) },
+    series: { [node('weir_budget_bytes', a, ',part="outboxes"')]: turns(1000, 850_000) },
     firing: ['WeirMemoryBudget'],
+  },
+  {
+    name: 'a memory budget that is used up',
+    series: { [node('weir_budget_relief_total', a, ',measure="closed"')]: '0x60 7x20' },
+    firing: ['WeirMemoryBudgetUsedUp'],
   },
   {
     name: 'a node that refuses anonymous newcomers',

@@ -177,12 +177,21 @@ export const alertRules: readonly AlertRule[] = [
   },
   {
     name: 'WeirMemoryBudget',
-    expr: `(${q.value('weir_outbox_bytes')} + ${q.value('weir_ring_bytes')}) / ${q.value('weir_memory_budget_bytes')} > 0.8`,
+    expr: `${sum(q.value('weir_budget_bytes', { part: '!=rings' }), 'instance')} / ${sum(q.value('weir_memory_budget_bytes'), 'instance')} > 0.8`,
     for: '1m',
-    severity: 'critical',
-    summary: '{{ $labels.instance }} has used 80 % of its memory budget',
+    severity: 'warning',
+    summary: 'Clients of {{ $labels.instance }} owe 80 % of its memory budget',
     description:
-      'Bytes that sockets have not taken, and rings. Rings stop at half of the budget by themselves, so the rest are sockets: row Backpressure.',
+      'Channel logs have shrunk already; the largest debtors are parked, and go at 100 %. Row Backpressure has the parts: `outboxes` are clients that read too slowly, `requests` a broker that does not answer or clients that do not finish their bodies.',
+  },
+  {
+    name: 'WeirMemoryBudgetUsedUp',
+    expr: `${sum(q.growth('weir_budget_relief_total', { measure: '=~closed|cut|refused' }), 'instance')} > 0`,
+    for: '0s',
+    severity: 'critical',
+    summary: '{{ $labels.instance }} closes connections or refuses requests to stay within its memory budget',
+    description:
+      'Those that owed most go first, and resume from their cursors. Row Overload, "Measures for the memory budget"; if it lasts, raise WEIR_MEMORY_BUDGET_BYTES with the memory of the node, or give slow channels policy `latest` or `conflate`.',
   },
   {
     name: 'WeirOverloaded',

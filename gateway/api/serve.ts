@@ -20,6 +20,9 @@ export interface ServeOptions {
   readonly pending: Set<Promise<unknown>>;
   /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
   readonly refusePublish: () => number | undefined;
+  /** Takes account of so much more that is kept of bodies, bytes, or refuses it. */
+  readonly mayKeep: (bytes: number) => boolean;
+  readonly onReleased: (bytes: number) => void;
 }
 
 const answerTo = (failure: Failure): HttpAnswer => {
@@ -36,6 +39,8 @@ const refuse =
         return problem('limitExceeded', `body: expected at most ${maxBodyBytes} bytes`);
       case 'bodyTimeout':
         return problem('badRequest', `body: expected it within ${requestTimeoutMs} ms`, { status: 408 });
+      case 'noRoom':
+        return problem('overloaded', 'the memory budget of the node is used up');
       case 'badPath':
         return problem('badRequest', 'path: expected valid percent-encoding', { status: 400 });
     }
@@ -51,7 +56,7 @@ const EMPTY = Buffer.alloc(0);
 const UNMATCHED = 'unmatched';
 
 export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options: ServeOptions): void => {
-  const { apiKeys, metrics, toFailure, maxBodyBytes, requestTimeoutMs, nowMs, pending } = options;
+  const { apiKeys, metrics, toFailure, maxBodyBytes, requestTimeoutMs, nowMs, mayKeep, onReleased, pending } = options;
 
   const fail = (thrown: unknown): HttpAnswer => answerTo(toFailure(thrown));
 
@@ -97,7 +102,14 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
       return { kind: 'body', handle: (body) => answerOf(() => admitted(body)) };
     };
 
-  const common = { maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const common = {
+    maxBodyBytes,
+    requestTimeoutMs,
+    nowMs,
+    mayKeep,
+    onReleased,
+    refuse: refuse(maxBodyBytes, requestTimeoutMs),
+  };
   const observedAs = (label: string) => ({
     ...common,
     onAnswer: ({ status }: HttpAnswer, durationMs: number): void => {

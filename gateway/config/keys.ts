@@ -125,7 +125,7 @@ export const configKeys = {
       compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.max(MiB, Math.floor(memoryLimitBytes / 2))),
     },
     description:
-      'Budget for the sum of outboxes, channel logs and inbound buffers of the node. Reported as `weir_memory_budget_bytes`, not enforced yet: what bounds memory today are the limits per connection, request and channel.',
+      'Budget for the sum of outboxes, channel logs, requests and pages of history. When it is used up, channel logs shrink, then the connections that owe most are parked, then closed with 3008; requests are refused meanwhile.',
   }),
   maxConnections: integer(1, 10_000_000, {
     default: value(50_000),

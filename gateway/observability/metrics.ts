@@ -146,7 +146,16 @@ export const metricDeclarations = {
     'Connections and publishes turned away and idle connections asked to leave, by the rung that did it.',
     'rung',
   ),
-  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs and inbound buffers.'),
+  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs, requests and pages of history.'),
+  weir_budget_bytes: gauge(
+    'What counts against the memory budget, by part: outboxes with the most each ever held, rings, requests, pages.',
+    'part',
+  ),
+  weir_budget_relief_total: counterOf(
+    'Measures to stay within the memory budget: rings shrunk, connections parked, closed with 3008, cut because they did not drain, requests refused.',
+    'measure',
+    ['rings', 'parked', 'closed', 'cut', 'refused'],
+  ),
 } as const satisfies Record<string, MetricDeclaration>;
 
 export type MetricName = keyof typeof metricDeclarations;

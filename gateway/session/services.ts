@@ -18,6 +18,11 @@ export interface SessionSettings {
   readonly anonymous: boolean;
 }
 
+export interface RequestBudget {
+  readonly isFull: boolean;
+  charge(part: 'requests', bytes: number): void;
+}
+
 export interface SessionServices {
   readonly settings: SessionSettings;
   readonly hub: Hub;
@@ -26,6 +31,8 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  /** What unanswered commands hold counts as long as they are worked on. */
+  readonly budget: RequestBudget;
   /** Who may still come and publish. */
   readonly overload: Pick<Overload, 'refuseConnect' | 'refusePublish'>;
   readonly metrics: MetricsRegistry;

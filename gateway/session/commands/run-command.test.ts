@@ -66,6 +66,7 @@ beforeEach(() => {
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
     sessions: noSessions,
+    budget: { isFull: false, charge: () => undefined },
     overload: { refuseConnect: () => undefined, refusePublish: () => undefined },
     metrics,
     clock: systemClock,
@@ -84,6 +85,7 @@ beforeEach(() => {
     cork: (write: () => void) => write(),
     bufferedBytes: () => 0,
     end: () => undefined,
+    cut: () => undefined,
   };
   connection = new Connection(socket, dialect, '127.0.0.1', {
     metrics,
@@ -99,6 +101,7 @@ beforeEach(() => {
         () => 'id',
       ),
     unsubscribe: () => undefined,
+    onHeld: () => undefined,
     onDrain: () => undefined,
     onClosing: () => undefined,
     onClosed: () => undefined,

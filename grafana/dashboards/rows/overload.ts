@@ -42,6 +42,14 @@ export const overload: RowDefinition = {
     },
     {
       kind: 'stacked',
+      title: 'Measures for the memory budget',
+      description:
+        'In their order: `rings` channel logs were shrunk, `parked` largest debtors get nothing more until they drain, `closed` with 3008, `cut` because they did not drain within 2 s, `refused` requests whose body had no room.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_budget_relief_total'), 'measure'), legend: '{{measure}}' }],
+    },
+    {
+      kind: 'stacked',
       title: 'Rungs engaged anew',
       description:
         'How often each rung came, by signal. One that comes again and again has a threshold at its usual load.',
