@@ -4,6 +4,7 @@ const room = (name) => `^${name}/`;
 /** Rooms of the gateway from the bottom up; a room may use those before it. */
 const gatewayLayers = [
   'observability',
+  'overload',
   'transports',
   'access',
   'config',

@@ -21,6 +21,7 @@ import type { HistoryReading } from './channels/reading.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './failure.ts';
+import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Hub } from './fanout/hub.ts';
 import { auditLoggerOf, type Logger } from './observability/logger.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
@@ -41,6 +42,10 @@ export interface ListenersOptions {
   readonly health: () => Health;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
+  /** Bodies count as long as they are worked on. */
+  readonly budget: Pick<ByteBudget<never>, 'isFull' | 'charge'>;
   /** Requests being worked on; filled and emptied here. */
   readonly pendingRequests: Set<Promise<unknown>>;
 }
@@ -100,6 +105,16 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       requestTimeoutMs: config.requestTimeoutMs,
       nowMs,
       pending: options.pendingRequests,
+      refusePublish: options.refusePublish,
+      mayKeep(bytes) {
+        if (options.budget.isFull) {
+          metrics.count('weir_budget_relief_total', { measure: 'refused' });
+          return false;
+        }
+        options.budget.charge('requests', bytes);
+        return true;
+      },
+      onReleased: (bytes) => options.budget.charge('requests', -bytes),
     });
 
   const opened: Listener[] = [];

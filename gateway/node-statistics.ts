@@ -2,6 +2,7 @@
 import type { NodeStats } from '../protocol/http.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
+import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Fanout } from './fanout/fanout.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import { createRateMeter } from './observability/rates.ts';
@@ -15,6 +16,7 @@ export interface NodeStatisticsOptions {
   readonly metrics: MetricsRegistry;
   readonly loop: EventLoopMeter;
   readonly fanout: Fanout;
+  readonly budget: ByteBudget<Connection>;
   readonly connections: ReadonlySet<Connection>;
   readonly brokerState: () => 'ready' | 'degraded';
   readonly nodeState: () => 'ready' | 'draining' | 'not_ready';
@@ -27,7 +29,7 @@ export interface NodeStatistics {
 }
 
 export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatistics => {
-  const { config, version, clock, metrics, loop, fanout, connections, brokerState, nodeState } = options;
+  const { config, version, clock, metrics, loop, fanout, budget, connections, brokerState, nodeState } = options;
   const { hub } = fanout;
   const startedAtMs = clock.monotonicMs();
   const bufferedBytes = (): number => {
@@ -80,6 +82,10 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
     Object.entries(loop.takeLag()).map(([quantile, value]) => ({ labels: { quantile }, value })),
   );
   metrics.gauge('weir_event_loop_utilization', () => loop.utilisation);
+  metrics.gauge('weir_budget_bytes', () => [
+    { labels: { part: 'outboxes' }, value: budget.outboxBytes },
+    ...(['rings', 'requests', 'pages'] as const).map((part) => ({ labels: { part }, value: budget.bytesOf(part) })),
+  ]);
   metrics.gauge('weir_memory_budget_bytes', () => config.memoryBudgetBytes);
 
   return {

@@ -16,19 +16,23 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
+import { createByteBudget } from './fanout/byte-budget.ts';
 import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
+import { createOverload } from './overload/overload.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
 import { weightByUse } from './overload/agent-check.ts';
+import { createBudgetKeeping } from './session/budget-keeping.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
+import { createIdleMoving } from './session/idle-moving.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
@@ -63,14 +67,14 @@ const REFUSED_RETRY_MS = 1000;
 const ADMISSION_PER_SECOND = 1000;
 /** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
 const USE_SMOOTHING = 0.2;
+/** Pause between two looks at whether somebody has to give way within the memory budget, ms. */
+const BUDGET_LOOK_MS = 100;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Heartbeats looked at between two turns of the event loop. */
 const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
-/** Channel logs together may keep this part of the memory budget. */
-const RINGS_PER_BUDGET = 2;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
@@ -84,6 +88,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
   let pulse: NodeJS.Timeout | undefined;
+  let lookAtBudget: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -98,18 +103,51 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
+  const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
+  const keeping = createBudgetKeeping({ budget, metrics, shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes) });
+  const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
+  const overload = createOverload({
+    clock,
+    metrics,
+    logger,
+    random: Math.random,
+    thresholds: {
+      lag: config.overloadLagMs,
+      cpu: config.overloadCpuPercent / 100,
+      memory: config.overloadRssBytes,
+      buffered: (config.memoryBudgetBytes * config.overloadBufferedPercent) / 100,
+      broker: config.overloadBrokerMs,
+    },
+    stepMs: config.overloadStepMs,
+    releaseMs: config.overloadReleaseMs,
+    read: () => ({
+      lag: loop.takeMeanLagMs(),
+      cpu: loop.coreShare,
+      memory: process.memoryUsage.rss(),
+      buffered: budget.owedBytes,
+    }),
+    moveIdle: () => idleMoving.ask(),
+  });
   const fanout = createFanout({
     broker,
     clock,
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
-    delayMs: () => coalesceDelayMs(loop.utilisation, config.coalesceMaxMs),
+    delayMs: () => {
+      if (config.coalesceMs !== undefined) return config.coalesceMs;
+      if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
+      return coalesceDelayMs(loop.utilisation, config.coalesceMaxMs);
+    },
     maxChannelBytes: config.maxRingBytes,
-    maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
+    maxTotalBytes: () => budget.ringAllowance,
+    onCharged(part, bytes) {
+      budget.charge(part, bytes);
+      if (bytes > 0) keeping.handleGrowth();
+    },
     onError,
   });
   const { hub } = fanout;
-  const publishing = createPublishing({ broker, namespaceOf, metrics, clock });
+  const publishing = createPublishing({ broker, namespaceOf, metrics, clock, load: overload });
   const reading = createHistoryReading(broker, namespaceOf);
 
   const tellClients = (state: 'ready' | 'degraded'): void => {
@@ -137,7 +175,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     const summary = backplane.summary();
     if (summary.state === 'degraded') return { status: 'not_ready', reasons: [summary.reason], node };
     if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
-    return { status: 'ready', reasons: [], node };
+    const { level, reasons } = overload.state();
+    return { status: 'ready', reasons: [], node, overload: { level, reasons: [...reasons] } };
   };
   const nodeState = () => {
     const { status } = health();
@@ -178,6 +217,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     reading,
     sessions,
     limits,
+    budget,
+    overload,
     metrics,
     clock,
     brokerState,
@@ -193,18 +234,23 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     metrics,
     ids,
     limits,
-    nowMs,
+    clock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (connection, command) => admitting.run(connection, command),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    onDrain: (connection) => fanout.handleDrain(connection),
+    onHeld(connection, bytes) {
+      budget.settle(connection, bytes);
+      keeping.handleGrowth();
+    },
+    onDrain: (connection) => keeping.handleDrain(connection) || fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
       admitting.handleClosed(connection);
       limits.leave(connection.account, connection);
+      budget.forget(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -217,6 +263,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     metrics,
     loop,
     fanout,
+    budget,
     connections,
     brokerState,
     nodeState,
@@ -307,6 +354,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     admitting.close();
     limits.close();
     fanout.close();
+    overload.close();
+    clearInterval(lookAtBudget);
+    keeping.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -328,6 +378,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         health,
         toFailure: failureOf,
         webSocket,
+        refusePublish: () => overload.refusePublish('http'),
+        budget,
         pendingRequests,
       });
       const { port, internalPort } = listeners;
@@ -344,6 +396,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           if (stage !== 'starting') return;
           stage = 'serving';
           backplane.start();
+          overload.start();
+          lookAtBudget = setInterval(() => keeping.look(), BUDGET_LOOK_MS);
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

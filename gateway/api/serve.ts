@@ -28,6 +28,11 @@ export interface ServeOptions {
   readonly nowMs: () => number;
   /** Requests being worked on; filled and emptied here. */
   readonly pending: Set<Promise<unknown>>;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
+  /** Takes account of so much more that is kept of bodies, bytes, or refuses it. */
+  readonly mayKeep: (bytes: number) => boolean;
+  readonly onReleased: (bytes: number) => void;
 }
 
 const answerTo = (failure: Failure): HttpAnswer => {
@@ -46,6 +51,8 @@ const refuse =
         return problem('badRequest', `body: expected it within ${requestTimeoutMs} ms`, { status: 408 });
       case 'wrongHost':
         return wrongHost();
+      case 'noRoom':
+        return problem('overloaded', 'the memory budget of the node is used up');
       case 'badPath':
         return problem('badRequest', 'path: expected valid percent-encoding', { status: 400 });
     }
@@ -73,6 +80,8 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
     maxBodyBytes,
     requestTimeoutMs,
     nowMs,
+    mayKeep,
+    onReleased,
     pending,
   } = options;
 
@@ -122,6 +131,9 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
       const answer = problem('permissionDenied', `the API key ${key.name} has no scope ${entry.access}`);
       return noted?.(answer, key.name) ?? answer;
     }
+    // Before the body is read: shedding has to cost less than serving.
+    const retryAfterMs = entry.access === 'publish' ? options.refusePublish() : undefined;
+    if (retryAfterMs !== undefined) return problem('overloaded', 'the node sheds publishes', { retryAfterMs });
     return (body) => {
       const answer = answerOf(() => entry.handle({ request: { ...head, body }, key }));
       if (noted === undefined) return answer;
@@ -139,7 +151,15 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
       return { kind: 'body', handle: admitted };
     };
 
-  const common = { headers, maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const common = {
+    headers,
+    maxBodyBytes,
+    requestTimeoutMs,
+    nowMs,
+    mayKeep,
+    onReleased,
+    refuse: refuse(maxBodyBytes, requestTimeoutMs),
+  };
   const observedAs = (label: string) => ({
     ...common,
     // Balancers ask for health by names of their own.

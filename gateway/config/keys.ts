@@ -173,7 +173,7 @@ export const configKeys = {
       compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.max(MiB, Math.floor(memoryLimitBytes / 2))),
     },
     description:
-      'Budget for the sum of outboxes, channel logs and inbound buffers of the node. Reported as `weir_memory_budget_bytes`, not enforced yet: what bounds memory today are the limits per connection, request and channel.',
+      'Budget for the sum of outboxes, channel logs, requests and pages of history. When it is used up, channel logs shrink, then the connections that owe most are parked, then closed with 3008; requests are refused meanwhile.',
   }),
   maxConnections: integer(1, 10_000_000, {
     default: value(50_000),
@@ -289,7 +289,57 @@ export const configKeys = {
   }),
   coalesceMaxMs: duration(0, 1000, {
     default: value(20),
-    description: 'Longest wait for further messages before a flush, used only when the node is busy.',
+    description:
+      'Longest wait for further messages before a flush, used only when the node is busy (see `coalesceMs`).',
+  }),
+  coalesceMs: duration(0, 1000, {
+    default: none('as long as the load asks for'),
+    description:
+      'Fixed wait for further messages before a flush, instead of one that follows the load (0: never wait). A namespace may set its own (`coalesce`).',
+  }),
+  overloadLagMs: duration(0, MINUTE_MS, {
+    default: value(100),
+    description:
+      'Mean delay of the event loop from which the node is overloaded. Of this and the next four: 0 turns the signal off.',
+  }),
+  overloadCpuPercent: integer(0, 100, {
+    default: value(97),
+    description: 'Share of a core used by the event loop, catch-up apart, from which the node is overloaded.',
+  }),
+  overloadRssBytes: bytes(0, TiB, {
+    default: {
+      kind: 'computed',
+      text: "90 % of the container's or machine's memory",
+      compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.floor(memoryLimitBytes * 0.9)),
+    },
+    description: 'Resident memory from which the node is overloaded.',
+  }),
+  overloadBufferedPercent: integer(0, 1000, {
+    default: value(90),
+    description:
+      'Share of `memoryBudgetBytes` held for clients (outboxes, requests, pages; channel logs apart) from which the node is overloaded. It alone goes no further than refusing new connections.',
+  }),
+  overloadBrokerMs: duration(0, 10 * MINUTE_MS, {
+    default: value(1000),
+    description: 'Mean time the broker takes to confirm publications from which the node is overloaded.',
+  }),
+  overloadStepMs: duration(0, HOUR_MS, {
+    default: value(250),
+    description: 'Time a signal is over its threshold before the next rung of the overload ladder engages.',
+  }),
+  overloadReleaseMs: duration(0, HOUR_MS, {
+    default: value(2000),
+    description:
+      'Time all signals are below 80 % of their thresholds before the highest rung is released; doubled, up to 16 times, for a rung that keeps coming back.',
+  }),
+  overloadCoalesceMs: duration(0, 1000, {
+    default: value(60),
+    description: 'Wait for further messages before a flush while the rung `coalesce_longer` is engaged.',
+  }),
+  overloadIdleMs: duration(0, HOUR_MS, {
+    default: value(30_000),
+    description:
+      'How long a connection without subscriptions has sent nothing before the rung `move_idle` asks it to leave.',
   }),
   publishTimeoutMs: duration(1, 10 * MINUTE_MS, {
     default: value(2000),

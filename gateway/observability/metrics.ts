@@ -174,7 +174,31 @@ export const metricDeclarations = {
     'quantile',
   ),
   weir_event_loop_utilization: gauge('Share of the last 100 ms in which the event loop was busy, 0 to 1.'),
-  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs and inbound buffers.'),
+  weir_overload_level: gauge('Rungs of the overload ladder that are engaged, 0 to 8.'),
+  weir_overload_rung: gauge('1 while the rung is engaged and the signal is a reason, else 0.', 'rung', 'reason'),
+  weir_overload_engaged_total: counter(
+    'Times a rung was engaged, by rung and the signals that pressed.',
+    'rung',
+    'reason',
+  ),
+  weir_overload_signal_ratio: gauge(
+    'Signals of overload as a share of their threshold: from 1 on one presses.',
+    'signal',
+  ),
+  weir_overload_refusals_total: counter(
+    'Connections and publishes turned away and idle connections asked to leave, by the rung that did it.',
+    'rung',
+  ),
+  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs, requests and pages of history.'),
+  weir_budget_bytes: gauge(
+    'What counts against the memory budget, by part: outboxes with the most each ever held, rings, requests, pages.',
+    'part',
+  ),
+  weir_budget_relief_total: counterOf(
+    'Measures to stay within the memory budget: rings shrunk, connections parked, closed with 3008, cut because they did not drain, requests refused.',
+    'measure',
+    ['rings', 'parked', 'closed', 'cut', 'refused'],
+  ),
 } as const satisfies Record<string, MetricDeclaration>;
 
 export type MetricName = keyof typeof metricDeclarations;

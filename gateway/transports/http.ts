@@ -24,7 +24,7 @@ export interface HttpAnswer {
 }
 
 /** What is wrong with a request as such. */
-export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'badPath' | 'wrongHost';
+export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'noRoom' | 'badPath' | 'wrongHost';
 
 /** What a route does, decided on the head alone: nothing of a body is kept before somebody wants it. */
 export type HeadDecision =
@@ -45,6 +45,10 @@ export interface RouteOptions {
   /** Monotonic time, ms. */
   readonly nowMs: () => number;
   readonly decide: (head: RequestHead) => HeadDecision;
+  /** Takes account of so much more that is kept of bodies, bytes, or refuses it. */
+  readonly mayKeep: (bytes: number) => boolean;
+  /** What was kept is let go of, bytes. */
+  readonly onReleased: (bytes: number) => void;
   /** The answer to a request that is wrong as such. */
   readonly refuse: (problem: HttpProblem) => HttpAnswer;
   /** Told about every answer, also when nobody is there any more to get it; `durationMs` counts from the head. */
@@ -143,6 +147,13 @@ const decideOnHead = (
     realIpHeader: req.getHeader('x-real-ip'),
   });
 };
+/** What is wrong with a request whose body was not read to its end. */
+const PROBLEM_OF = {
+  tooLarge: 'bodyTooLarge',
+  tooSlow: 'bodyTimeout',
+  noRoom: 'noRoom',
+  discarded: 'bodyTooLarge',
+} as const satisfies Record<string, HttpProblem>;
 
 const serve =
   (paramCount: number, options: RouteOptions) =>
@@ -153,11 +164,22 @@ const serve =
     const announcesBody = hasBody(req);
     let aborted = false;
     let stopReading = (): void => undefined;
+    let keptBytes = 0;
+    const mayKeep = (bytes: number): boolean => {
+      if (!options.mayKeep(bytes)) return false;
+      keptBytes += bytes;
+      return true;
+    };
+    const releaseKept = (): void => {
+      if (keptBytes > 0) options.onReleased(keptBytes);
+      keptBytes = 0;
+    };
     res.onAborted(() => {
       aborted = true;
       stopReading();
     });
     const answer = (result: HttpAnswer, after: WriteOptions['after'] = 'keep-alive'): void => {
+      releaseKept();
       options.onAnswer(result, options.nowMs() - startedMs);
       if (!aborted) writeAnswer(res, result, { after, form, headers: options.headers });
     };
@@ -173,16 +195,20 @@ const serve =
     }
     const { maxBodyBytes, requestTimeoutMs } = options;
     const purpose = decision.kind === 'answer' ? 'discard' : 'keep';
-    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose }, (outcome) => {
+    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose, mayKeep }, (outcome) => {
+      stopReading = () => undefined;
       if (decision.kind === 'answer')
         answerLater(
           decision.answer,
           outcome.kind === 'discarded' && outcome.rest === 'nothing' ? 'keep-alive' : 'close',
         );
       else if (outcome.kind === 'whole') answerLater(decision.handle(outcome.body));
-      else answer(options.refuse(outcome.kind === 'tooSlow' ? 'bodyTimeout' : 'bodyTooLarge'), 'close');
+      else answer(options.refuse(PROBLEM_OF[outcome.kind]), 'close');
     });
-    stopReading = () => reader.abort();
+    stopReading = () => {
+      reader.abort();
+      releaseKept();
+    };
   };
 
 /** Registers one route. `path` may hold `:name` parameters. A GET route answers HEAD too, without the body. */

@@ -11,6 +11,8 @@ export interface Socket {
   bufferedBytes(): number;
   /** Closes with a code and a short reason (at most 123 bytes of UTF-8) after what is buffered. */
   end(code: number, reason: string): void;
+  /** Cuts the connection without a close frame and gives back at once what is buffered for it. */
+  cut(): void;
 }
 
 /** Who a transport tells what happens to a socket. */

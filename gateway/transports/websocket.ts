@@ -86,6 +86,12 @@ class EngineBackedSocket implements Socket {
     ws?.end(code, reason);
   }
 
+  cut(): void {
+    const { ws } = this;
+    this.ws = null;
+    ws?.close();
+  }
+
   /** The engine closed it. */
   release(): void {
     this.ws = null;

@@ -20,6 +20,7 @@ import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
 import { latency } from './rows/latency.ts';
 import { limits } from './rows/limits.ts';
+import { overload } from './rows/overload.ts';
 import { processRow } from './rows/process.ts';
 import { sockets } from './rows/sockets.ts';
 import { traffic } from './rows/traffic.ts';
@@ -36,6 +37,7 @@ export const clusterRows: readonly RowDefinition[] = [
   sockets,
   limits,
   backpressure,
+  overload,
   broker,
   processRow,
   haproxy,
