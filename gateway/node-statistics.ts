@@ -15,7 +15,7 @@ export interface NodeStatisticsOptions {
   readonly metrics: MetricsRegistry;
   readonly loop: EventLoopMeter;
   readonly fanout: Fanout;
-  readonly connections: ReadonlySet<Connection>;
+  readonly connections: Iterable<Connection> & { readonly size: number };
   readonly brokerState: () => 'ready' | 'degraded';
   readonly nodeState: () => 'ready' | 'draining' | 'not_ready';
 }

@@ -5,6 +5,8 @@ import type { Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createOriginCheck } from './access/origin.ts';
+import { createRevocations } from './access/revocations.ts';
+import { openTokens } from './access/tokens/tokens.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -24,6 +26,8 @@ import { createMetricsRegistry } from './observability/registry.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
+import { createDirectory } from './session/directory.ts';
+import { createExpiry } from './session/expiry.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
@@ -55,6 +59,8 @@ const ANNOUNCE_MS = 1000;
 const REFUSED_RETRY_MS = 1000;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
+/** What a client is given to refresh a token that is over, ms (protocol §9). */
+const EXPIRY_GRACE_MS = 25_000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Channel logs together may keep this part of the memory budget. */
@@ -65,7 +71,7 @@ const ENGINE_BACKPRESSURE_FACTOR = 4;
 export const createNode = ({ config, broker, clock, ids, logger, version }: NodeOptions): Node => {
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
-  const connections = new Set<Connection>();
+  const connections = createDirectory();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
@@ -138,6 +144,14 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
 
+  const expiry = createExpiry<Connection>({
+    clock,
+    graceMs: EXPIRY_GRACE_MS,
+    onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
+  });
+  const revocations = createRevocations(clock);
+  const tokens = openTokens({ config, clock, metrics, logger });
+
   const sessions: Sessions =
     config.sessionTtlMs === 0
       ? noSessions
@@ -162,13 +176,19 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     publishing,
     reading,
     sessions,
+    tokens,
+    revocations,
+    directory: connections,
+    expiry,
     metrics,
     clock,
     brokerState,
+    toFailure: failureOf,
   };
   const host: ConnectionHost = {
     metrics,
     ids,
+    nowMs: () => clock.nowMs(),
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (connection, command) => runCommand(connection, command, services),
@@ -178,6 +198,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
+      expiry.cancel(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -250,6 +271,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     backplane.close();
     listeners?.close();
     deadlines.close();
+    expiry.close();
+    tokens.close();
     fanout.close();
     loop.close();
     await broker.close();

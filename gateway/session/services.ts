@@ -4,9 +4,15 @@ import type { Hub } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
 import type { Access } from '../access/access.ts';
+import type { Revocations } from '../access/revocations.ts';
+import type { TokenVerifier } from '../access/tokens/verifier.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
+import type { Failure } from '../failure.ts';
+import type { Connection } from './connection.ts';
 import type { Sessions } from './continuation/sessions.ts';
+import type { Directory } from './directory.ts';
+import type { Expiry } from './expiry.ts';
 
 export interface SessionSettings {
   readonly nodeName: string;
@@ -25,7 +31,13 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  readonly tokens: Pick<TokenVerifier, 'verify'>;
+  readonly revocations: Pick<Revocations, 'isRevoked' | 'isSessionRevoked'>;
+  readonly directory: Pick<Directory, 'identify'>;
+  readonly expiry: Pick<Expiry<Connection>, 'schedule'>;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';
+  /** Any thrown value as what a client may know of it. */
+  readonly toFailure: (thrown: unknown) => Failure;
 }
