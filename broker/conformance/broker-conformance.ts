@@ -5,6 +5,7 @@ import { deliveryCases } from './delivery-cases.ts';
 import type { ConformanceHarness } from './harness.ts';
 import { historyCases } from './history-cases.ts';
 import { numberingCases } from './numbering-cases.ts';
+import { revocationCases } from './revocation-cases.ts';
 import { sessionCases } from './session-cases.ts';
 
 export const describeBrokerConformance = (name: string, harness: ConformanceHarness): void => {
@@ -14,5 +15,6 @@ export const describeBrokerConformance = (name: string, harness: ConformanceHarn
     historyCases(harness);
     controlCases(harness);
     sessionCases(harness);
+    revocationCases(harness);
   });
 };

@@ -12,6 +12,7 @@ import {
   UNPUBLISHED_NUMBERING_TTL_MS,
 } from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
+import { createRevocationTable, type RevocationTable } from './revocation-table.ts';
 import { createSessionTable, type SessionTable } from './session-table.ts';
 
 /** One broker's place on the backplane. */
@@ -30,6 +31,7 @@ export interface Lease {
 export interface MemoryBackplane {
   readonly clock: BrokerClock;
   readonly sessions: SessionTable;
+  readonly revocations: RevocationTable;
   publish(request: PublishRequest): PublishResult;
   read(query: HistoryQuery): HistoryPage;
   position(channel: string): ChannelPosition;
@@ -126,6 +128,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
   return {
     clock,
     sessions: createSessionTable(clock),
+    revocations: createRevocationTable(clock),
     publish({ channel: name, body, timeMs, key, messageId, history }) {
       const nowMs = clock.nowMs();
       forgetMessages(nowMs);

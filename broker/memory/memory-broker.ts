@@ -110,6 +110,10 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       claim: (claim, leaseMs) => settle(() => backplane.sessions.claim(claim, leaseMs)),
       remove: (sessions, leaseMs) => settle(() => backplane.sessions.remove(sessions, leaseMs)),
     },
+    revocations: {
+      add: (revocations) => settle(() => backplane.revocations.add(revocations)),
+      read: (version) => settle(() => backplane.revocations.read(version)),
+    },
     start(events) {
       if (state.kind !== 'new') return Promise.reject(new BrokerUnavailableError(`the broker is ${state.kind}`));
       state = { kind: 'started', events };

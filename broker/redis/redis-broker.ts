@@ -20,6 +20,7 @@ import { createKeySpace } from './keys.ts';
 import { createReconnectSchedule } from './reconnect-schedule.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
+import { createRedisRevocations } from './redis-revocations.ts';
 import { createRedisSessions } from './redis-sessions.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { createRestoration } from './restoration.ts';
@@ -186,6 +187,12 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
   });
   const history = createHistoryRouter((channel) => shards.of(keySpace.of(channel).partition));
   const sessions = createRedisSessions({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
+  const revocations = createRedisRevocations({
+    keySpace,
+    shardOf: shards.of,
+    randomId,
+    onFailure: () => topology.refresh(),
+  });
   const closedError = (): BrokerUnavailableError => new BrokerUnavailableError('the broker is closed');
 
   const close = async (): Promise<void> => {
@@ -205,6 +212,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     history,
     control,
     sessions,
+    revocations,
     start(given) {
       if (closing !== undefined) return Promise.reject(closedError());
       if (events !== undefined) return Promise.reject(new BrokerUnavailableError('the broker is started already'));
