@@ -8,6 +8,8 @@ import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
 import { createAnnouncement } from './announcement.ts';
+import { createRevocations } from './access/revocations.ts';
+import { openTokens } from './access/tokens/tokens.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -33,6 +35,8 @@ import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createIdleMoving } from './session/idle-moving.ts';
+import { createDirectory } from './session/directory.ts';
+import { createExpiry } from './session/expiry.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
@@ -71,6 +75,8 @@ const USE_SMOOTHING = 0.2;
 const BUDGET_LOOK_MS = 100;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
+/** What a client is given to refresh a token that is over, ms (protocol §9). */
+const EXPIRY_GRACE_MS = 25_000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Heartbeats looked at between two turns of the event loop. */
@@ -81,7 +87,7 @@ const ENGINE_BACKPRESSURE_FACTOR = 4;
 export const createNode = ({ config, broker, clock, ids, logger, version }: NodeOptions): Node => {
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
-  const connections = new Set<Connection>();
+  const connections = createDirectory();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
@@ -190,6 +196,14 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
 
+  const expiry = createExpiry<Connection>({
+    clock,
+    graceMs: EXPIRY_GRACE_MS,
+    onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
+  });
+  const revocations = createRevocations(clock);
+  const tokens = openTokens({ config, clock, metrics, logger });
+
   const sessions: Sessions =
     config.sessionTtlMs === 0
       ? noSessions
@@ -219,9 +233,14 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     limits,
     budget,
     overload,
+    tokens,
+    revocations,
+    directory: connections,
+    expiry,
     metrics,
     clock,
     brokerState,
+    toFailure: failureOf,
   };
   const admitting = createAdmitting({
     settings: config,
@@ -251,6 +270,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       admitting.handleClosed(connection);
       limits.leave(connection.account, connection);
       budget.forget(connection);
+      expiry.cancel(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -353,6 +373,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     deadlines.close();
     admitting.close();
     limits.close();
+    expiry.close();
+    tokens.close();
     fanout.close();
     overload.close();
     clearInterval(lookAtBudget);

@@ -53,6 +53,7 @@ export const namespaceKeys = {
   joinLeave: flag({ default: value(false), description: 'Whether `join` and `leave` are pushed.' }),
   subscribe: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may subscribe.' }),
   publish: choice(AUDIENCES, { default: openInDevelopment, description: 'Which clients may publish.' }),
+  membersAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read presence.' }),
   historyAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read history.' }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),

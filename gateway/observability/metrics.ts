@@ -108,6 +108,18 @@ export const metricDeclarations = {
   weir_subscriptions_restored_total: counter('Subscriptions that came back with a session.'),
   weir_sessions_taken_over_total: counter('Connections closed because a newer one continues their session.'),
 
+  weir_tokens_total: counterOf(
+    'Tokens presented, by outcome (valid: verified now; known: verified before; unavailable: the keys of the issuer could not be fetched).',
+    'outcome',
+    ['valid', 'known', 'invalid', 'expired', 'unavailable'],
+  ),
+  weir_tokens_waiting: gauge('Tokens that wait for their turn to be verified.'),
+  weir_token_keys: gauge('Keys of the token issuer that are known by now; 0 without jwksUrl.'),
+  weir_token_key_fetches_total: counterOf('Requests for the keys of the token issuer, by outcome.', 'outcome', [
+    'fetched',
+    'failed',
+  ]),
+
   weir_commands_total: counter('Client commands received, by type.', 'type'),
   weir_command_errors_total: counterOf('Error replies to clients, by error name.', 'name', errorNames),
   weir_frames_received_total: counter('WebSocket frames received.'),

@@ -1,7 +1,8 @@
 // One client's connection: its state, its subscriptions, and the order in which its commands run.
 //
-// States: `open` (no connect yet) → `connected` → `closed`. Commands of a connection start in the order they came; replies
-// carry the command's id and may overtake each other. Whatever happens to the socket ends in `handleClosed` exactly once.
+// States: `open` (no connect yet) → `authenticating`, when its token takes more than a moment → `connected` → `closed`.
+// Commands of a connection start in the order they came; replies carry the command's id and may overtake each other.
+// Whatever happens to the socket ends in `handleClosed` exactly once.
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
@@ -9,6 +10,7 @@ import { Account } from '../access/limits/account.ts';
 import { LimitReached } from '../access/limits/limit-reached.ts';
 import type { Limits } from '../access/limits/limits.ts';
 import type { Who } from '../access/rights.ts';
+import type { Identity } from '../access/tokens/claims.ts';
 import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
@@ -44,7 +46,13 @@ export interface ConnectionHost {
 
 const ANONYMOUS: Who = { kind: 'anonymous' };
 
-export type ConnectionState = 'open' | 'connected' | 'closed';
+export type ConnectionState = 'open' | 'authenticating' | 'connected' | 'closed';
+
+/** A command that waits until it is decided who gave it, and the bytes it came in. */
+export interface HeldCommand {
+  readonly command: Command;
+  readonly bytes: number;
+}
 
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
@@ -57,9 +65,18 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   /** Address of the client, as far as proxies are trusted. */
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
-  readonly who: Who = ANONYMOUS;
   readonly account = new Account();
+  /** What the token of the connection says; null without one. */
+  identity: Identity | null = null;
   state: ConnectionState = 'open';
+  /** Commands that came while the token was being verified; null when there are none. */
+  held: HeldCommand[] | null = null;
+  /** Channels the server subscribed it to, and whether the client has subscribed anew since; null when there are none. */
+  serverChannels: Map<string, 'given' | 'taken'> | null = null;
+  /** Place among the ends of tokens (`Expiry`). */
+  expirySlot: number | undefined;
+  /** Unix time of the handshake, ms. */
+  readonly openedAtMs: number;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
   /** What the commands that are being worked on stand for, bytes. */
@@ -87,6 +104,16 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     this.heardAtMs = host.clock.monotonicMs();
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
+    this.openedAtMs = host.clock.nowMs();
+  }
+
+  get who(): Who {
+    return this.identity === null ? ANONYMOUS : this.identity.who;
+  }
+
+  /** When its token ends, Unix ms; Infinity when it does not, or there is none. */
+  get expiresAtMs(): number {
+    return this.identity === null ? Infinity : this.identity.expiresAtMs;
   }
 
   isOpen(): boolean {
@@ -201,6 +228,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
       else this.host.unsubscribe(entry);
     }
     this.subscriptions.clear();
+    this.held = null;
     this.host.onClosed(this, code);
   }
 

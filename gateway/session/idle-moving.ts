@@ -4,7 +4,7 @@ import type { Connection } from './connection.ts';
 import { spreadMove } from './spread.ts';
 
 export interface IdleMovingOptions {
-  readonly connections: ReadonlySet<Connection>;
+  readonly connections: Iterable<Connection> & { readonly size: number };
   readonly clock: Clock;
   /** Silence from which a connection is idle, ms. */
   readonly idleMs: number;
@@ -23,7 +23,7 @@ const VISITS = 1000;
 export const createIdleMoving = ({ connections, clock, idleMs, random }: IdleMovingOptions): IdleMoving => {
   /** Each is asked once: one that does not know the push must not be sent it for ever. */
   const asked = new WeakSet<Connection>();
-  let rest = connections.values();
+  let rest = connections[Symbol.iterator]();
 
   const isIdle = (connection: Connection, nowMs: number): boolean =>
     connection.state === 'connected' &&
@@ -38,7 +38,7 @@ export const createIdleMoving = ({ connections, clock, idleMs, random }: IdleMov
       for (let visits = 0; visits < VISITS; visits++) {
         const { value: connection, done } = rest.next();
         if (done === true) {
-          rest = connections.values();
+          rest = connections[Symbol.iterator]();
           break;
         }
         if (!isIdle(connection, nowMs) || asked.has(connection)) continue;

@@ -176,6 +176,7 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
       if (connection.isOpen()) saving.handleChanged(stateOf(connection));
     },
     isRestored: (connection, channel) => states.get(connection.id)?.restored.has(channel) ?? false,
+    isPending: (connection, channel) => states.get(connection.id)?.pending.has(channel) ?? false,
     take(connection, channel) {
       const state = states.get(connection.id);
       if (state === undefined) return false;
