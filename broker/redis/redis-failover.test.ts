@@ -69,6 +69,7 @@ interface Pair extends AsyncDisposable {
 
 interface NodeOptions {
   readonly leased?: boolean;
+  readonly leaseMs?: number;
   readonly tails?: (all: readonly ChannelTail[]) => readonly ChannelTail[];
 }
 
@@ -93,12 +94,13 @@ const startPair = async (): Promise<Pair> => {
   const brokers = new Set<Broker>();
   return {
     master,
-    async node(name, { leased = true, tails }: NodeOptions = {}) {
+    async node(name, { leased = true, tails, ...more }: NodeOptions = {}) {
       const broker = createRedisBroker({
         url: `redis://127.0.0.1:${address.port}`,
         prefix,
         node: name,
         publishTimeoutMs: 30_000,
+        ...more,
       });
       brokers.add(broker);
       const events = createRecorder();
@@ -273,6 +275,23 @@ test('a node that came back under its name does not answer for what it knew befo
   await pair.failOver();
   const next = await publishTo(again.broker, 'next');
   expect(next.epoch).not.toBe(kept.epoch);
+});
+
+test('a node that started later learns from the others whose knowledge is gone', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a'), await pair.node('b', { leaseMs: 200 })];
+  await a.broker.control.announce(null);
+  const kept = await a.broker.publish(requestFor('x', 'kept'));
+  await pair.replicated();
+  pair.cutReplication();
+  // Nobody but this node knows of it, and nobody lists the node any more when the next one starts.
+  await b.broker.publish(requestFor('x', 'known to one'));
+  await pair.stop(b.broker);
+  const [lives = ''] = await pair.master.keys('*:lives');
+  await vi.waitFor(async () => expect(await pair.master.zcount(lives, Date.now(), '+inf')).toBe(1), WAIT);
+  const later = await pair.node('c');
+  await pair.failOver();
+  expect((await later.broker.publish(requestFor('x', 'next'))).epoch).not.toBe(kept.epoch);
 });
 
 test('a tail of which something is missing ends the epoch of its channel, and of no other', async () => {
