@@ -357,6 +357,21 @@ test.each(['replicated', 'restored'] as const)(
   },
 );
 
+test('a retry keeps its position also when another node was faster to restore the publication', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a'), await pair.node('b')];
+  await a.broker.subscribe('x');
+  await b.broker.publish(requestFor('x', 0));
+  await pair.replicated();
+  pair.cutReplication();
+  const first = await b.broker.publish(requestFor('x', 1, { messageId: 'm' }));
+  await vi.waitFor(() => expect(a.events.offsets('x')).toEqual([1, 2]), WAIT);
+  await pair.failOver();
+  // The node that asks restores before it asks.
+  await a.broker.history.positions(['x']);
+  expect(await b.broker.publish(requestFor('x', 1, { messageId: 'm' }))).toEqual({ ...first, duplicate: true });
+});
+
 test('the first replica of a master changes its replication id, not its epochs', async () => {
   await using redis = await startRedis({ args: SYNC_AT_ONCE });
   await using replica = await startRedis({ args: SYNC_AT_ONCE });
