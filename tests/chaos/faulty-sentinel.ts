@@ -68,6 +68,8 @@ export const startFaultySentinel = async (endings: (() => Promise<void>)[]): Pro
       description: 'Sentinel to begin a failover',
     });
     await becomesMaster(replica.port);
+    // The Sentinels do this too, after ten seconds or more in which both servers take writes (ADR 9).
+    await redisCli(master.port, 'REPLICAOF', '127.0.0.1', String(replica.port));
     await settled(replica.port, master.port);
   };
 
