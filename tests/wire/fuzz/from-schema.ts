@@ -96,7 +96,9 @@ export const nearly = (base: fc.Arbitrary<Json>): fc.Arbitrary<Json> => {
   });
   return fc.tuple(base, fc.array(change, { minLength: 1, maxLength: 2 })).map(([value, changes]) => {
     let result = structuredClone(value);
-    for (const { at, what, extra } of changes) {
+    for (const { at, what: shared, extra } of changes) {
+      // Later changes must not reach into what fast-check will hand out again.
+      const what = structuredClone(shared);
       const places = placesOf(result, (given) => {
         result = given ?? null;
       });
