@@ -11,6 +11,7 @@ import { avalanche } from './scenarios/avalanche.ts';
 import { catchUp } from './scenarios/catch-up.ts';
 import { connect } from './scenarios/connect.ts';
 import { fanout } from './scenarios/fanout.ts';
+import { floods } from './scenarios/floods.ts';
 import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
@@ -28,6 +29,7 @@ const scenarios: readonly Scenario[] = [
   catchUp,
   jitter,
   avalanche,
+  floods,
 ];
 const BUSY_LOAD_AVERAGE = 0.5;
 /** sysexits.h EX_USAGE. */
