@@ -5,7 +5,7 @@ import type { Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createOriginCheck } from './access/origin.ts';
-import { createAnnouncement } from './announcement.ts';
+import { ADMISSION_PER_SECOND, createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -55,8 +55,6 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
-/** New connections a second announced to others. */
-const ADMISSION_PER_SECOND = 1000;
 /** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
 const USE_SMOOTHING = 0.2;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */

@@ -100,7 +100,7 @@ describe('HAProxy with nodes from a name server', () => {
         state: () => ({ kind: said.draining ? 'draining' : 'ready' }),
         weight: () => said.weight,
       });
-      closeAfterTest(() => Promise.resolve(check.close()));
+      closeAfterTest(check.close);
     }
     const { dns, haproxy } = await startResolving(a.port, agentPort);
     dns.answer([a.host, b.host]);

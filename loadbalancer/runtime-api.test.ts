@@ -115,7 +115,7 @@ describe('the Runtime API client', () => {
     const slotNow = async () => (await haproxy.runtime.slots(CLIENT_BACKEND))[0];
     expect(await slotNow()).toMatchObject({ agentCheck: 'off', weight: 100 });
     const check = await openAgentCheck({ ...READY, host: '127.0.0.1', port: 0, weight: () => 30 });
-    closeAfterTest(() => Promise.resolve(check.close()));
+    closeAfterTest(check.close);
     await haproxy.setNodes(upstreams.map(({ name, host, port }) => ({ name, host, port, agentCheckPort: check.port })));
     await waitFor(async () => (await slotNow())?.weight === 30, { description: 'the weight that the node answers' });
     expect(await slotNow()).toMatchObject({ agentCheck: check.port });
@@ -126,7 +126,7 @@ describe('the Runtime API client', () => {
     let asked = 0;
     const weight = () => (asked += 1) && 100;
     const check = await openAgentCheck({ ...READY, host: '127.0.0.1', port: 0, weight });
-    closeAfterTest(() => Promise.resolve(check.close()));
+    closeAfterTest(check.close);
     const nodes = upstreams.map(({ name, host, port }) => ({ name, host, port, agentCheckPort: check.port }));
     await haproxy.setNodes(nodes);
     await waitFor(() => asked > 2, { description: 'HAProxy to ask' });

@@ -1,6 +1,6 @@
 // Combinations of keys that cannot work or must not run in production, one rule each.
 import { createPublicKey } from 'node:crypto';
-import { advertisedAddress } from '../advertised-address.ts';
+import { advertisedAddress, type Interfaces } from '../advertised-address.ts';
 import { weaknessOf } from '../access/api-key-entries.ts';
 import type { ConfigKey, ConfigValues } from './keys.ts';
 
@@ -12,6 +12,7 @@ export interface CombinationContext {
   /** Keys somebody wrote down, as opposed to defaults. */
   readonly given: ReadonlySet<ConfigKey>;
   readonly readFile: (path: string) => string;
+  readonly interfaces: Interfaces;
 }
 
 interface Rule {
@@ -49,9 +50,9 @@ const rules: readonly Rule[] = [
   },
   {
     keys: ['advertiseAddress', 'host'],
-    check: ({ config: { advertiseAddress, host } }) =>
+    check: ({ config: { advertiseAddress, host }, interfaces }) =>
       when(
-        advertisedAddress(advertiseAddress, host) === undefined,
+        advertisedAddress(advertiseAddress, host, interfaces) === undefined,
         `no address of this machine lies in ${advertiseAddress ?? ''}`,
       ),
   },

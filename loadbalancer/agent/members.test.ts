@@ -26,7 +26,7 @@ const readings = (steps: readonly (readonly [atMs: number, listed: string])[]): 
   for (const [atMs, listed] of steps) {
     if (listed === '!') members = afterFailure(members);
     else {
-      const names = [...listed.replace('-', '')];
+      const names = Array.from(listed.replace('-', ''));
       members = afterReading(
         members,
         names.map((name) => record(name)),
