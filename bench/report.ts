@@ -71,6 +71,12 @@ const comparison = ({ scenario, outcomes }: ScenarioReport): string => {
         cells[`${server} / raw`] = `${thousands(own / reference)} ×`;
       }
     }
+    const [direct, proxied] = (['weir-redis', 'weir-haproxy'] as const).map((server) =>
+      figureOf(outcomes.get(server), figure.name),
+    );
+    if (direct !== undefined && proxied !== undefined && direct > 0) {
+      cells['weir-haproxy / weir-redis'] = `${thousands(proxied / direct)} ×`;
+    }
     const verdict = judge(figure, outcomes);
     const sign = figure.better === 'higher' ? '>=' : '<=';
     if (verdict !== undefined) cells['bar'] = `${sign} ${thousands(verdict.limit)}: ${verdict.verdict}`;
