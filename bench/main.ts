@@ -52,6 +52,12 @@ const measureOne = async (
   }
 };
 
+/** Direct first, then through HAProxy, so that the two stand side by side. */
+const serversFor = (scenario: Scenario, { servers, throughHaproxy }: BenchArguments): readonly ServerName[] => {
+  const direct = servers ?? scenario.servers;
+  return throughHaproxy && !direct.includes('weir-haproxy') ? [...direct, 'weir-haproxy'] : direct;
+};
+
 const asJson = (report: ScenarioReport) => ({
   scenario: report.scenario.name,
   title: report.scenario.title,
@@ -73,7 +79,7 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
     const outcomes = new Map<ServerName, Outcome>();
-    for (const name of values.servers ?? scenario.servers) {
+    for (const name of serversFor(scenario, values)) {
       outcomes.set(name, await measureOne(scenario, name, { load, pinning, depth: values.depth }));
     }
     const report = { scenario, outcomes };

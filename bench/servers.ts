@@ -15,6 +15,7 @@ export const SERVER_NAMES = [
   'raw-uws',
   'npm-ws',
   'weir-redis',
+  'weir-haproxy',
   'weir-replicated',
   'weir-memory',
   'weir-cluster',
@@ -25,6 +26,8 @@ export interface BenchServer extends AsyncDisposable {
   readonly name: ServerName;
   readonly port: number;
   readonly pid: number;
+  /** Of the HAProxy that everything passes, where there is one. */
+  readonly proxyPid?: number;
   /** Whole header lines that a publish needs. */
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
@@ -98,6 +101,28 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   };
 };
 
+/** The server of `weir-redis`, everything through HAProxy: sockets, and publications by paths opened for the bench. */
+const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> => {
+  requireBuild();
+  const cluster = await startCluster({
+    nodes: 1,
+    entry: 'built',
+    env: { WEIR_LOG_LEVEL: 'warn' },
+    nodePrefix: pinning.serverPrefix,
+    // One thread, so that what it costs is one figure.
+    haproxyConfig: { extraPublicPaths: ['/v1/publish', '/v1/batch'], threads: 1 },
+  });
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
+  return {
+    name: 'weir-haproxy',
+    port: cluster.haproxy.port,
+    pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
+    proxyPid: cluster.haproxy.pid,
+    publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
+    [Symbol.asyncDispose]: cluster.stop,
+  };
+};
+
 type WeirName = 'weir-redis' | 'weir-replicated' | 'weir-memory';
 
 /** None, or the master and what replicates it. */
@@ -149,5 +174,6 @@ const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer>
 
 export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning);
+  if (name === 'weir-haproxy') return startWeirBehindHaproxy(pinning);
   return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
 };

@@ -5,6 +5,9 @@ import { advertisedAddress } from './advertised-address.ts';
 import type { Config } from './config.ts';
 import { type AgentCheck, type AgentCheckState, openAgentCheck } from './overload/agent-check.ts';
 
+/** New connections a second a node announces that it takes, as long as it has room. */
+export const ADMISSION_PER_SECOND = 1000;
+
 export interface AnnouncementOptions {
   readonly config: Config;
   readonly version: string;
@@ -63,6 +66,8 @@ export const createAnnouncement = (options: AnnouncementOptions): Announcement =
         connections: connections(),
       };
     },
-    close: () => agentCheck?.close(),
+    close() {
+      void agentCheck?.close();
+    },
   };
 };

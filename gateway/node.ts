@@ -7,9 +7,9 @@ import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
-import { createAnnouncement } from './announcement.ts';
 import { createRevocations } from './access/revocations.ts';
 import { openTokens } from './access/tokens/tokens.ts';
+import { ADMISSION_PER_SECOND, createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -67,8 +67,6 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
-/** New connections a second announced to others. */
-const ADMISSION_PER_SECOND = 1000;
 /** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
 const USE_SMOOTHING = 0.2;
 /** Pause between two looks at whether somebody has to give way within the memory budget, ms. */

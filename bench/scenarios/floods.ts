@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startHaproxy } from '../../loadbalancer/cluster/haproxy-process.ts';
 import { DEFAULT_PER_SOURCE } from '../../loadbalancer/haproxy-options.ts';
-import { clusterOf } from '../cluster/contest.ts';
+import { clusterOf, percentile } from '../cluster/contest.ts';
 import { FLOOD_KINDS, type FloodOrder, type FloodReport } from '../cluster/flooder.ts';
 import type { ProbeOrder, ProbeReport } from '../cluster/live-probe.ts';
 import { type Measured, round, type Row, type Scenario } from '../scenario.ts';
@@ -51,18 +51,21 @@ export const floods: Scenario = {
         await pause(periodMs);
         const flooded = await answer<ProbeReport>(probe, 'report');
         const { sent, refused } = await answer<FloodReport>(flooder, 'stop');
-        const ratio = flooded.p99Ms / quiet.p99Ms;
-        ratios.push(flooded.deliveries === 0 ? Infinity : ratio);
-        say(`${kind}: p99 ${round(quiet.p99Ms, 1)} → ${round(flooded.p99Ms, 1)} ms`);
+        const [quietP99Ms = 0, floodedP99Ms = Infinity] = [quiet, flooded].map(({ latenciesMs }) =>
+          percentile(latenciesMs, 0.99),
+        );
+        const ratio = floodedP99Ms / quietP99Ms;
+        ratios.push(flooded.latenciesMs.length === 0 ? Infinity : ratio);
+        say(`${kind}: p99 ${round(quietP99Ms, 1)} → ${round(floodedP99Ms, 1)} ms`);
         rows.push({
           flood: kind,
           'sent/s': round((sent / periodMs) * 1_000),
           'refused/s': round((refused / periodMs) * 1_000),
-          'quiet p99 ms': round(quiet.p99Ms, 1),
-          'flooded p99 ms': round(flooded.p99Ms, 1),
+          'quiet p99 ms': round(quietP99Ms, 1),
+          'flooded p99 ms': round(floodedP99Ms, 1),
           ratio: round(ratio, 2),
-          'deliveries quiet': quiet.deliveries,
-          'deliveries flooded': flooded.deliveries,
+          'deliveries quiet': quiet.latenciesMs.length,
+          'deliveries flooded': flooded.latenciesMs.length,
         });
       }
       return { rows, figures: { 'worst p99 against quiet': Math.max(...ratios) }, runs: [] };

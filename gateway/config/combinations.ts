@@ -1,5 +1,5 @@
 // Combinations of keys that cannot work or must not run in production, one rule each.
-import { advertisedAddress } from '../advertised-address.ts';
+import { advertisedAddress, type Interfaces } from '../advertised-address.ts';
 import { weaknessOf } from '../access/api-key-entries.ts';
 import { coversAnySite } from '../access/origin.ts';
 import { MIN_SECRET_BYTES, readPublicKeys } from '../access/tokens/verification-key.ts';
@@ -13,6 +13,7 @@ export interface CombinationContext {
   /** Keys somebody wrote down, as opposed to defaults. */
   readonly given: ReadonlySet<ConfigKey>;
   readonly readFile: (path: string) => string;
+  readonly interfaces: Interfaces;
 }
 
 interface Rule {
@@ -54,9 +55,9 @@ const rules: readonly Rule[] = [
   },
   {
     keys: ['advertiseAddress', 'host'],
-    check: ({ config: { advertiseAddress, host } }) =>
+    check: ({ config: { advertiseAddress, host }, interfaces }) =>
       when(
-        advertisedAddress(advertiseAddress, host) === undefined,
+        advertisedAddress(advertiseAddress, host, interfaces) === undefined,
         `no address of this machine lies in ${advertiseAddress ?? ''}`,
       ),
   },

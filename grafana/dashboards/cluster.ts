@@ -50,7 +50,7 @@ const datasource = { type: 'prometheus', uid: '${datasource}' };
 /** Vertical lines on every graph: the events that most often stand at the start of an incident. */
 const annotationQueries = createPromql({
   window: '1m',
-  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' } },
+  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' }, balancer: { job: 'balancer' } },
 });
 export const annotations = [
   {
