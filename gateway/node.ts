@@ -13,21 +13,17 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
-import { createByteBudget } from './fanout/byte-budget.ts';
-import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
-import { createOverload } from './overload/overload.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
-import { createBudgetKeeping } from './session/budget-keeping.ts';
+import { createProtection } from './protection.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
-import { createIdleMoving } from './session/idle-moving.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
@@ -57,8 +53,6 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
-/** Pause between two looks at whether somebody has to give way within the memory budget, ms. */
-const BUDGET_LOOK_MS = 100;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
@@ -72,10 +66,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const connections = new Set<Connection>();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  const kicksAnybody = [...config.namespaces.values()].some(({ kickBehind }) => kickBehind !== undefined);
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
-  let lookAtBudget: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -90,47 +84,26 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
-  const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
-  const keeping = createBudgetKeeping({ budget, metrics, shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes) });
-  const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
-  const overload = createOverload({
+  const protection = createProtection({
+    config,
     clock,
     metrics,
     logger,
-    random: Math.random,
-    thresholds: {
-      lag: config.overloadLagMs,
-      cpu: config.overloadCpuPercent / 100,
-      memory: config.overloadRssBytes,
-      buffered: (config.memoryBudgetBytes * config.overloadBufferedPercent) / 100,
-      broker: config.overloadBrokerMs,
-    },
-    stepMs: config.overloadStepMs,
-    releaseMs: config.overloadReleaseMs,
-    read: () => ({
-      lag: loop.takeMeanLagMs(),
-      cpu: loop.coreShare,
-      memory: process.memoryUsage.rss(),
-      buffered: budget.owedBytes,
-    }),
-    moveIdle: () => idleMoving.ask(),
+    loop,
+    connections,
+    shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
   });
+  const { overload, budget } = protection;
   const fanout = createFanout({
     broker,
     clock,
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
-    delayMs: () => {
-      if (config.coalesceMs !== undefined) return config.coalesceMs;
-      if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
-      return coalesceDelayMs(loop.utilisation, config.coalesceMaxMs);
-    },
+    limitsOf: namespaceOf,
+    delayMs: protection.delayMs,
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: () => budget.ringAllowance,
-    onCharged(part, bytes) {
-      budget.charge(part, bytes);
-      if (bytes > 0) keeping.handleGrowth();
-    },
+    onCharged: protection.onCharged,
     onError,
   });
   const { hub } = fanout;
@@ -216,11 +189,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     run: (connection, command) => runCommand(connection, command, services),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    onHeld(connection, bytes) {
-      budget.settle(connection, bytes);
-      keeping.handleGrowth();
-    },
-    onDrain: (connection) => keeping.handleDrain(connection) || fanout.handleDrain(connection),
+    ...protection.host,
+    onDrain: (connection) => protection.handleDrain(connection) || fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
@@ -279,6 +249,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
 
   const announce = (): void => {
     statistics.sample();
+    if (kicksAnybody) fanout.kick();
     if (stage === 'serving') moving.look();
     const info = { version, ready: nodeState() === 'ready' };
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
@@ -299,9 +270,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     listeners?.close();
     deadlines.close();
     fanout.close();
-    overload.close();
-    clearInterval(lookAtBudget);
-    keeping.close();
+    protection.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -332,8 +301,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           if (stage !== 'starting') return;
           stage = 'serving';
           backplane.start();
-          overload.start();
-          lookAtBudget = setInterval(() => keeping.look(), BUDGET_LOOK_MS);
+          protection.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

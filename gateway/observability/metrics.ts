@@ -57,6 +57,11 @@ export const metricDeclarations = {
     'code',
     closeNumbers,
   ),
+  weir_connections_kicked_total: counterOf(
+    'Connections closed with 3008 because their namespace limits how far behind they may be, by reason.',
+    'reason',
+    ['behind', 'expired'],
+  ),
   weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
   weir_subscriptions: gauge('Subscriptions of all connections.'),
   weir_channels: gauge('Channels with at least one subscription on this node.'),
@@ -106,6 +111,7 @@ export const metricDeclarations = {
     'ring',
     'history',
   ]),
+  weir_catch_up_seconds_total: counter('Time spent in turns of catch-up: work that gives way to live messages.'),
   weir_gaps_total: counterOf(
     'Gap receipts, by reason: lost once per channel, the others once per subscription that was sent one.',
     'reason',
@@ -152,7 +158,7 @@ export const metricDeclarations = {
     'part',
   ),
   weir_budget_relief_total: counterOf(
-    'Measures to stay within the memory budget: rings shrunk, connections parked, closed with 3008, cut because they did not drain, requests refused.',
+    'Measures to stay within the memory budget: rings shrunk, connections parked, to be closed with 3008, of these (and of the kicked) cut because they did not drain, requests refused.',
     'measure',
     ['rings', 'parked', 'closed', 'cut', 'refused'],
   ),

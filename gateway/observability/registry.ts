@@ -11,6 +11,10 @@ export interface HotCounters {
   framesSent: number;
   bytesSent: number;
   flushes: number;
+  /** Time spent in flushes of live messages, ms. */
+  flushingMs: number;
+  /** Time spent in turns of catch-up, ms. */
+  catchingUpMs: number;
   connectionsOpened: number;
   /** Sum of weir_publications_total over its labels. */
   published: number;
@@ -40,6 +44,10 @@ const HOT: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
   weir_flushes_total: 'flushes',
   weir_connections_opened_total: 'connectionsOpened',
 };
+/** Hot counters of time, ms, exported in seconds. */
+const HOT_MS: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
+  weir_catch_up_seconds_total: 'catchingUpMs',
+};
 
 export const createMetricsRegistry = (): MetricsRegistry => {
   const registry = new Registry();
@@ -51,6 +59,8 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     framesSent: 0,
     bytesSent: 0,
     flushes: 0,
+    flushingMs: 0,
+    catchingUpMs: 0,
     connectionsOpened: 0,
     published: 0,
   };
@@ -62,7 +72,8 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     const name = key as MetricName;
     const base = { name, help: declaration.help, labelNames: [...declaration.labels], registers: [registry] };
     if (declaration.type === 'counter') {
-      const field = HOT[name];
+      const field = HOT[name] ?? HOT_MS[name];
+      const scale = name in HOT_MS ? 1 / 1000 : 1;
       if (field === undefined) {
         const metric = new Counter(base);
         for (const value of declaration.known ?? []) metric.inc({ [declaration.labels[0]!]: value }, 0);
@@ -72,7 +83,7 @@ export const createMetricsRegistry = (): MetricsRegistry => {
           ...base,
           collect() {
             this.reset();
-            this.inc(hot[field]);
+            this.inc(hot[field] * scale);
           },
         });
     } else if (declaration.type === 'histogram') {

@@ -102,6 +102,7 @@ beforeEach(() => {
       ),
     unsubscribe: () => undefined,
     onHeld: () => undefined,
+    onDismissed: () => undefined,
     onDrain: () => undefined,
     onClosing: () => undefined,
     onClosed: () => undefined,
