@@ -168,6 +168,16 @@ describe('the nodes of compose.yaml', () => {
   });
 });
 
+describe('compose.tls.yaml', () => {
+  it('puts the configuration with TLS and a certificate of the operator where HAProxy reads them', async () => {
+    const overlay = parse(await read('compose.tls.yaml')) as Pick<Compose, 'services'>;
+    const mounts = overlay.services.haproxy.volumes ?? [];
+    expect(mounts).toContain('./haproxy-tls.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro');
+    const certificate = /ssl crt (\S+) alpn http\/1\.1$/m.exec(await read('haproxy-tls.cfg'))?.[1];
+    expect(mounts.at(-1)).toMatch(new RegExp(`^\\$\\{WEIR_TLS_PEM:\\?[^}]+\\}:${certificate}:ro$`));
+  });
+});
+
 describe('compose.yaml', () => {
   it('mounts only files that exist', () => {
     const paths = services.flatMap(([, { volumes = [] }]) => volumes.map((volume) => volume.split(':')[0] ?? ''));

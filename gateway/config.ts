@@ -60,6 +60,7 @@ const randomCharacters = (length: number): string =>
 const availableMemoryBytes = (): number => Math.min(process.constrainedMemory() || Infinity, totalmem());
 
 const keyNames = Object.keys(configKeys) as ConfigKey[];
+const secretKeyNames = keyNames.filter((key) => configKeys[key].secret !== 'no');
 
 interface Resolved {
   readonly config: Config;
@@ -69,7 +70,7 @@ interface Resolved {
 
 const resolve = (sources: Required<ConfigSources>): Resolved => {
   const { env, readFile, hostname, randomId, memoryLimitBytes } = sources;
-  const environment = environmentValues(env, keyNames);
+  const environment = environmentValues(env, keyNames, { keys: secretKeyNames, readFile });
   const path = env[CONFIG_FILE_VARIABLE] ?? '';
   const file = path === '' ? undefined : readConfigFile(path, readFile, keyNames);
   const raw = new Map<string, RawValue>([...(file?.values ?? []), ...environment.values]);
@@ -103,7 +104,7 @@ const resolve = (sources: Required<ConfigSources>): Resolved => {
   });
   problems.push(...wrong);
   const placeOf = (key: ConfigKey): string => raw.get(key)?.place ?? envNameOf(key);
-  problems.push(...impossibleCombinations({ config: checked, given, readFile }, failed, placeOf));
+  problems.push(...impossibleCombinations({ config: { ...checked, namespaces }, given, readFile }, failed, placeOf));
   return { config: { ...checked, namespaces }, given, problems };
 };
 

@@ -43,6 +43,18 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
     connects: metrics.hot.connectionsOpened,
   }));
 
+  /** Since the last time it was asked. */
+  const pingRatio = (() => {
+    let before = { pings: 0, messages: 0 };
+    return (): number => {
+      const { pingsSent: pings, deliveries, framesReceived } = metrics.hot;
+      const messages = deliveries + framesReceived;
+      const ratio = messages === before.messages ? 0 : (pings - before.pings) / (messages - before.messages);
+      before = { pings, messages };
+      return ratio;
+    };
+  })();
+
   metrics.gauge('weir_node_info', () => [
     { labels: { node: config.nodeName, version, profile: config.profile }, value: 1 },
   ]);
@@ -51,6 +63,7 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
   metrics.gauge('weir_connections', () => connections.size);
   metrics.gauge('weir_subscriptions', () => hub.subscriptionCount);
   metrics.gauge('weir_channels', () => hub.channelCount);
+  metrics.gauge('weir_ping_message_ratio', pingRatio);
   metrics.gauge('weir_coalesce_delay_seconds', () => fanout.currentDelayMs / 1000);
   metrics.gauge('weir_outbox_bytes', bufferedBytes);
   metrics.gauge('weir_ring_bytes', () => fanout.ringBytes);

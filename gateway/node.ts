@@ -2,9 +2,12 @@
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import { closeCodes } from '../protocol/codes.ts';
 import type { Health } from '../protocol/http.ts';
+import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
+import { createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -20,9 +23,11 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
+import { weightByUse } from './overload/agent-check.ts';
 import { createProtection } from './protection.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
+import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
@@ -30,6 +35,7 @@ import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
 import { closingPace, visitInSlices } from './session/slices.ts';
+import { createHeartbeats } from './transports/heartbeat.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
@@ -53,10 +59,16 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
+/** New connections a second announced to others. */
+const ADMISSION_PER_SECOND = 1000;
+/** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
+const USE_SMOOTHING = 0.2;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
+/** Heartbeats looked at between two turns of the event loop. */
+const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
@@ -70,6 +82,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
+  let pulse: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -146,7 +159,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const deadlines = createDeadlines<Connection>({
     clock,
     lengthMs: config.connectDeadlineMs,
-    isDue: (connection) => connection.state === 'open',
+    isDue: (connection) => connection.state === 'open' && !admitting.isEntering(connection),
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
 
@@ -166,6 +179,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           toFailure: failureOf,
           onError,
         });
+  const nowMs = () => clock.monotonicMs();
+  const limits = createLimits({ settings: config, cluster: broker.limits, metrics, nowMs });
   const services: SessionServices = {
     settings: config,
     hub,
@@ -174,19 +189,28 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     publishing,
     reading,
     sessions,
+    limits,
     budget,
     overload,
     metrics,
     clock,
     brokerState,
   };
+  const admitting = createAdmitting({
+    settings: config,
+    metrics,
+    nowMs,
+    enterNetwork: ({ account, address }) => limits.enterNetwork(account, address),
+    run: (connection, command) => runCommand(connection, command, services),
+  });
   const host: ConnectionHost = {
     metrics,
     ids,
+    limits,
     clock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
-    run: (connection, command) => runCommand(connection, command, services),
+    run: (connection, command) => admitting.run(connection, command),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
     ...protection.host,
@@ -194,6 +218,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
+      admitting.handleClosed(connection);
+      limits.leave(connection.account, connection);
       budget.forget(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
@@ -213,23 +239,35 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     nodeState,
   });
 
+  const heartbeats = createHeartbeats({
+    intervalMs: config.pingIntervalMs,
+    maxStretch: config.pingMaxStretch,
+    maxStallMs: config.maxStallMs,
+    random: Math.random,
+    counters: metrics.hot,
+  });
+
   const webSocket: WebSocketOptions = {
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
-    pingIntervalMs: config.pingIntervalMs,
+    heartbeats,
+    maxControlBacklogBytes: config.maxOutboxBytes,
     onHandshake: createHandshakeCheck({
+      acceptsHost: createHostCheck(config.allowedHosts),
       checkOrigin: createOriginCheck(config.allowedOrigins),
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,
       refusal: () => {
         if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
         if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
-        return undefined;
+        const retryAfterMs = admitting.refusalOfUpgrade();
+        return retryAfterMs === undefined ? undefined : { reason: 'crowded', retryAfterMs };
       },
     }),
     onOpen(socket, address) {
       const connection = new Connection(socket, weirDialect, address, host);
       connections.add(connection);
+      admitting.handleOpened(connection);
       metrics.hot.connectionsOpened++;
       deadlines.add(connection);
       return connection;
@@ -247,16 +285,30 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onError,
   });
 
+  let smoothedUse = 0;
+  const announcement = createAnnouncement({
+    config,
+    version,
+    health,
+    connections: () => connections.size,
+    // How far from overload, and how near to the bound on connections.
+    weight: () => Math.min(overload.weight(), weightByUse(smoothedUse, connections.size, config.maxConnections)),
+    admissionPerSecond: () => Math.min(ADMISSION_PER_SECOND, Math.max(0, config.maxConnections - connections.size)),
+  });
   const announce = (): void => {
     statistics.sample();
     if (kicksAnybody) fanout.kick();
+    smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
-    const info = { version, ready: nodeState() === 'ready' };
+    const info = announcement.info();
+    if (info === undefined) return;
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
   const drainOnce = async (): Promise<void> => {
     stage = 'draining';
+    // Balancers need not wait for the next turn; before the broker is there nobody waits for this node.
+    if (announcer !== undefined) announce();
     logger.info({ event: 'drain', connections: connections.size }, 'draining');
     const { code, name } = closeCodes.restart;
     const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
@@ -266,9 +318,13 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
+    clearInterval(pulse);
     backplane.close();
+    announcement.close();
     listeners?.close();
     deadlines.close();
+    admitting.close();
+    limits.close();
     fanout.close();
     protection.close();
     loop.close();
@@ -287,6 +343,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         reading,
         metrics,
         clock,
+        logger,
         ownStats: statistics.own,
         health,
         toFailure: failureOf,
@@ -296,6 +353,14 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         pendingRequests,
       });
       const { port, internalPort } = listeners;
+      pulse = setInterval(
+        () => void visitInSlices(heartbeats.tick(), HEARTBEAT_PACE, (beat) => beat.look()),
+        heartbeats.tickMs,
+      );
+      await announcement.open({ port, internalPort }).catch((error: unknown) => {
+        listeners?.close();
+        throw error;
+      });
       void broker.start(backplane.events).then(
         () => {
           if (stage !== 'starting') return;

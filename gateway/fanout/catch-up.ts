@@ -231,10 +231,10 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   const readHistory = (subscription: Subscription, behind: Behind): void => {
     behind.phase = 'reading';
     const { channel, policy } = subscription;
-    const { offset } = behind.position;
+    const { epoch, offset } = behind.position;
     // The newest one is all that `latest` needs, whatever lies between.
     const start: HistoryStart = policy === 'latest' ? { kind: 'last', count: 1 } : { kind: 'after', offset };
-    pages.read(channel.name, start, roomOf(subscription)).then(
+    pages.read(channel.name, start, roomOf(subscription), epoch).then(
       (page) => {
         if (subscription.behind !== behind) return;
         // A parked connection may stay so for long; its page would be a queue. It is read again after the drain.

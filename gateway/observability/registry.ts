@@ -16,6 +16,8 @@ export interface HotCounters {
   /** Time spent in turns of catch-up, ms. */
   catchingUpMs: number;
   connectionsOpened: number;
+  pingsSent: number;
+  pingsSkipped: number;
   /** Sum of weir_publications_total over its labels. */
   published: number;
 }
@@ -43,6 +45,8 @@ const HOT: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
   weir_bytes_sent_total: 'bytesSent',
   weir_flushes_total: 'flushes',
   weir_connections_opened_total: 'connectionsOpened',
+  weir_pings_sent_total: 'pingsSent',
+  weir_pings_skipped_total: 'pingsSkipped',
 };
 /** Hot counters of time, ms, exported in seconds. */
 const HOT_MS: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
@@ -62,6 +66,8 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     flushingMs: 0,
     catchingUpMs: 0,
     connectionsOpened: 0,
+    pingsSent: 0,
+    pingsSkipped: 0,
     published: 0,
   };
   const counters = new Map<MetricName, Counter>();

@@ -5,6 +5,9 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
+import { Account } from '../access/limits/account.ts';
+import { LimitReached } from '../access/limits/limit-reached.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Who } from '../access/rights.ts';
 import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
@@ -19,6 +22,7 @@ import type { Socket, SocketListener } from '../transports/socket.ts';
 export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
+  readonly limits: Pick<Limits, 'ofConnection' | 'handleRefusal'>;
   readonly clock: Clock;
   readonly maxFrameBytes: number;
   /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
@@ -56,6 +60,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
   readonly who: Who = ANONYMOUS;
+  readonly account = new Account();
   state: ConnectionState = 'open';
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
@@ -94,23 +99,40 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   handleFrame(frame: string, bytes: number): void {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
-    this.heardAtMs = this.host.clock.monotonicMs();
     hot.bytesReceived += bytes;
+    const nowMs = this.host.clock.monotonicMs();
+    this.heardAtMs = nowMs;
+    const limits = this.host.limits.ofConnection;
+    const frameDelayMs = limits.takeFrame(this.account, nowMs, bytes);
     const commands = this.dialect.decode(frame);
-    this.commandBytes = bytes / commands.length;
     for (const decoded of commands) {
       if (this.socket === null) return;
-      this.handleDecoded(decoded);
+      // What ran before may have changed it: commands that waited bring their own.
+      this.commandBytes = bytes / commands.length;
+      const type = decoded.kind === 'command' ? decoded.command.type : undefined;
+      const delayMs = frameDelayMs > 0 ? frameDelayMs : limits.takeCommand(this.account, nowMs, type);
+      if (delayMs === 0) this.handleDecoded(decoded);
+      else this.refuse(decoded, frameDelayMs > 0 ? 'bytes' : 'commands', delayMs);
     }
   }
 
-  /** Something the dialect cannot carry at all, such as a binary frame. */
-  handleMalformed(message: string): void {
+  /** The dialects speak text only. */
+  handleBinary(): void {
+    const message = 'expected a text frame, got a binary one';
     this.handleDecoded({ kind: 'error', error: 'badRequest', message });
+  }
+
+  handleFlooded(): void {
+    this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
   }
 
   handleTooBig(): void {
     this.close(closeCodes.messageTooBig.code, `expected frames of at most ${this.host.maxFrameBytes} bytes`);
+  }
+
+  private refuse(decoded: Decoded, reason: 'bytes' | 'commands', delayMs: number): void {
+    const id = decoded.kind === 'command' ? decoded.command.id : decoded.id;
+    this.replyFailure(id, new LimitReached(reason, `too many ${reason} by this connection`, delayMs));
   }
 
   private handleDecoded(decoded: Decoded): void {
@@ -143,6 +165,9 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
+    if (!(failure instanceof LimitReached)) return;
+    const ending = this.host.limits.handleRefusal(this.account, failure.reason);
+    if (ending !== undefined) this.close(ending.code, ending.reason);
   }
 
   /** Ends the connection with a close code; idempotent. */
@@ -201,6 +226,10 @@ export class Connection implements Subscriber, SocketListener, Debtor {
 
   handleLostFrame(): void {
     this.close(closeCodes.stateLost.code, closeCodes.stateLost.name);
+  }
+
+  handleNoPong(): void {
+    this.close(closeCodes.noPong.code, closeCodes.noPong.name);
   }
 
   handleDrain(): void {

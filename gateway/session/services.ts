@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Access } from '../access/access.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
@@ -31,6 +32,7 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  readonly limits: Limits;
   /** What unanswered commands hold counts as long as they are worked on. */
   readonly budget: RequestBudget;
   /** Who may still come and publish. */

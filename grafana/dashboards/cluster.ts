@@ -19,6 +19,7 @@ import { fanOut } from './rows/fan-out.ts';
 import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
 import { latency } from './rows/latency.ts';
+import { limits } from './rows/limits.ts';
 import { overload } from './rows/overload.ts';
 import { processRow } from './rows/process.ts';
 import { sockets } from './rows/sockets.ts';
@@ -34,6 +35,7 @@ export const clusterRows: readonly RowDefinition[] = [
   latency,
   fanOut,
   sockets,
+  limits,
   backpressure,
   overload,
   broker,

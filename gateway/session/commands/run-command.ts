@@ -72,7 +72,7 @@ const perform = (
 const ensureConnected = (connection: Connection, command: Command, services: SessionServices): boolean => {
   if (connection.state !== 'open' || command.type === 'connect') return true;
   if (!services.settings.anonymous) throw new Failure('unauthorized', 'connect first: this node expects a token');
-  if (refusedByOverload(connection, undefined, services)) return false;
+  if (refusedByOverload(connection, false, services)) return false;
   connection.state = 'connected';
   return true;
 };
