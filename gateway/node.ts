@@ -18,23 +18,19 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
-import { createByteBudget } from './fanout/byte-budget.ts';
-import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
-import { createOverload } from './overload/overload.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
 import { weightByUse } from './overload/agent-check.ts';
-import { createBudgetKeeping } from './session/budget-keeping.ts';
+import { createProtection } from './protection.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
-import { createIdleMoving } from './session/idle-moving.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';
 import { createMoving } from './session/moving.ts';
@@ -69,8 +65,6 @@ const ANNOUNCE_MS = 1000;
 const REFUSED_RETRY_MS = 1000;
 /** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
 const USE_SMOOTHING = 0.2;
-/** Pause between two looks at whether somebody has to give way within the memory budget, ms. */
-const BUDGET_LOOK_MS = 100;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** What a client is given to refresh a token that is over, ms (protocol §9). */
@@ -88,11 +82,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const connections = createDirectory();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  const kicksAnybody = [...config.namespaces.values()].some(({ kickBehind }) => kickBehind !== undefined);
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
   let pulse: NodeJS.Timeout | undefined;
-  let lookAtBudget: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -107,47 +101,26 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
-  const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
-  const keeping = createBudgetKeeping({ budget, metrics, shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes) });
-  const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
-  const overload = createOverload({
+  const protection = createProtection({
+    config,
     clock,
     metrics,
     logger,
-    random: Math.random,
-    thresholds: {
-      lag: config.overloadLagMs,
-      cpu: config.overloadCpuPercent / 100,
-      memory: config.overloadRssBytes,
-      buffered: (config.memoryBudgetBytes * config.overloadBufferedPercent) / 100,
-      broker: config.overloadBrokerMs,
-    },
-    stepMs: config.overloadStepMs,
-    releaseMs: config.overloadReleaseMs,
-    read: () => ({
-      lag: loop.takeMeanLagMs(),
-      cpu: loop.coreShare,
-      memory: process.memoryUsage.rss(),
-      buffered: budget.owedBytes,
-    }),
-    moveIdle: () => idleMoving.ask(),
+    loop,
+    connections,
+    shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
   });
+  const { overload, budget } = protection;
   const fanout = createFanout({
     broker,
     clock,
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
-    delayMs: () => {
-      if (config.coalesceMs !== undefined) return config.coalesceMs;
-      if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
-      return coalesceDelayMs(loop.utilisation, config.coalesceMaxMs);
-    },
+    limitsOf: namespaceOf,
+    delayMs: protection.delayMs,
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: () => budget.ringAllowance,
-    onCharged(part, bytes) {
-      budget.charge(part, bytes);
-      if (bytes > 0) keeping.handleGrowth();
-    },
+    onCharged: protection.onCharged,
     onError,
   });
   const { hub } = fanout;
@@ -257,11 +230,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     run: (connection, command) => admitting.run(connection, command),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    onHeld(connection, bytes) {
-      budget.settle(connection, bytes);
-      keeping.handleGrowth();
-    },
-    onDrain: (connection) => keeping.handleDrain(connection) || fanout.handleDrain(connection),
+    ...protection.host,
+    onDrain: (connection) => protection.handleDrain(connection) || fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
@@ -339,11 +309,13 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     version,
     health,
     connections: () => connections.size,
-    weight: () => weightByUse(smoothedUse, connections.size, config.maxConnections),
+    // How far from overload, and how near to the bound on connections.
+    weight: () => Math.min(overload.weight(), weightByUse(smoothedUse, connections.size, config.maxConnections)),
     admissionPerSecond: () => Math.min(ADMISSION_PER_SECOND, Math.max(0, config.maxConnections - connections.size)),
   });
   const announce = (): void => {
     statistics.sample();
+    if (kicksAnybody) fanout.kick();
     smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
     const info = announcement.info();
@@ -374,9 +346,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     expiry.close();
     tokens.close();
     fanout.close();
-    overload.close();
-    clearInterval(lookAtBudget);
-    keeping.close();
+    protection.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -416,8 +386,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           if (stage !== 'starting') return;
           stage = 'serving';
           backplane.start();
-          overload.start();
-          lookAtBudget = setInterval(() => keeping.look(), BUDGET_LOOK_MS);
+          protection.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

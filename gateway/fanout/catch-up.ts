@@ -48,6 +48,8 @@ export interface CatchUpOptions extends Pick<HistoryPagesOptions, 'history' | 'b
   readonly heldPages: PageAccount;
   /** A subscription came back to live fan-out with entries to send. */
   readonly onReturned: (channel: ChannelState) => void;
+  /** The subscription was sent a receipt for publications that expired before it could read them. */
+  readonly onExpired: (subscription: Subscription) => void;
   /** The history knows more of the channel than its log, and the log does not follow. */
   readonly onLogLags: (channel: ChannelState) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
@@ -78,7 +80,7 @@ const countStoodFor = (chosen: readonly LogEntry[]): number =>
   chosen.reduce((sum, entry) => sum + (isGap(entry) && entry.reason === 'conflated' ? (entry.count ?? 1) : 1), 0);
 
 export const createCatchUp = (options: CatchUpOptions): CatchUp => {
-  const { clock, metrics, heldPages, onReturned, onLogLags, onError } = options;
+  const { clock, metrics, heldPages, onReturned, onExpired, onLogLags, onError } = options;
   const { hot } = metrics;
   const encodePage = createPageEncoder();
   const pages = createHistoryPages({ ...options, maxBytes: PAGE_BYTES, limit: pLimit(MAX_CONCURRENT_READS) });
@@ -174,6 +176,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
         window?.handleSent(entry.offset);
       } else if (entry.epoch !== undefined) window?.start(entry.offset ?? 0);
       if (isGap(entry) && entry.reason !== 'lost') metrics.count('weir_gaps_total', { reason: entry.reason });
+      if (isGap(entry) && entry.reason === 'expired') onExpired(subscription);
     }
   };
 
@@ -286,6 +289,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
       lane.scheduled = false;
       serve(subscriber, lane);
     }
+    hot.catchingUpMs += clock.monotonicMs() - startedMs;
     if (next < subscribers.length) scheduled = [...subscribers.slice(next), ...scheduled];
     if (scheduled.length > 0) setImmediate(turn);
     else turning = false;
@@ -297,7 +301,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   };
 
   const begin = (subscription: Subscription, position: ChannelPosition, page: HistoryPage | null): void => {
-    const behind: Behind = { position, cursor: -1, phase: 'queued', page: null };
+    const behind: Behind = { position, cursor: -1, phase: 'queued', sinceMs: clock.monotonicMs(), page: null };
     if (page !== null) keepPage(behind, page);
     list(subscription, behind);
     subscription.window?.start(position.offset);
@@ -307,7 +311,13 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   return {
     pages,
     reserve: (subscription) =>
-      list(subscription, { position: { epoch: '', offset: 0 }, cursor: -1, phase: 'reading', page: null }),
+      list(subscription, {
+        position: { epoch: '', offset: 0 },
+        cursor: -1,
+        phase: 'reading',
+        sinceMs: clock.monotonicMs(),
+        page: null,
+      }),
     begin,
     fallBehind(subscription) {
       const { channel, cursor } = subscription;

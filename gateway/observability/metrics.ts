@@ -72,6 +72,11 @@ export const metricDeclarations = {
     'code',
     closeNumbers,
   ),
+  weir_connections_kicked_total: counterOf(
+    'Connections closed with 3008 because their namespace limits how far behind they may be, by reason.',
+    'reason',
+    ['behind', 'expired'],
+  ),
   weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
   weir_pings_sent_total: counter('Protocol pings sent to silent clients.'),
   weir_pings_skipped_total: counter('Pings that were due and not sent, because something was heard from the client.'),
@@ -156,6 +161,7 @@ export const metricDeclarations = {
     'ring',
     'history',
   ]),
+  weir_catch_up_seconds_total: counter('Time spent in turns of catch-up: work that gives way to live messages.'),
   weir_gaps_total: counterOf(
     'Gap receipts, by reason: lost once per channel, the others once per subscription that was sent one.',
     'reason',
@@ -207,7 +213,7 @@ export const metricDeclarations = {
     'part',
   ),
   weir_budget_relief_total: counterOf(
-    'Measures to stay within the memory budget: rings shrunk, connections parked, closed with 3008, cut because they did not drain, requests refused.',
+    'Measures to stay within the memory budget: rings shrunk, connections parked, to be closed with 3008, of these (and of the kicked) cut because they did not drain, requests refused.',
     'measure',
     ['rings', 'parked', 'closed', 'cut', 'refused'],
   ),

@@ -38,6 +38,8 @@ export interface ConnectionHost {
   unsubscribe(subscription: Subscription): void;
   /** Called once per connection, while its subscriptions are still there. */
   onClosing(connection: Connection, code: number): void;
+  /** The connection gets nothing more and is to be ended. */
+  onDismissed(connection: Connection): void;
   /** The socket's backlog shrank. */
   onDrain(connection: Connection): void;
   /** Called once per connection, after its subscriptions ended. */
@@ -211,10 +213,12 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     socket.cut();
   }
 
-  /** From now on nothing is sent; whoever decided this ends the connection. What is missing is read after the cursors. */
+  /** Idempotent. */
   dismiss(): void {
+    if (this.socket === null || this.dismissed) return;
     this.dismissed = true;
     this.parked = true;
+    this.host.onDismissed(this);
   }
 
   /** The socket is gone, by whatever side: everything this connection held is given back. Idempotent. */

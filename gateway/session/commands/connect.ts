@@ -45,7 +45,7 @@ const enterUser = (connection: Connection, { limits }: SessionServices): Promise
 
 /**
  * Ends a connection that the overload ladder has no room for: 1013, with a delay of its own. Returns whether it did. Whoever
- * names a session is no newcomer and stays, whatever becomes of the session.
+ * says that it was here before is believed, as in the order of admission: refusing it would lose what it waits for.
  */
 export const refusedByOverload = (
   connection: Connection,
@@ -103,7 +103,10 @@ export const handleConnect = (
   onAdmitted: () => void,
 ): Connected | Promise<Connected> | undefined => {
   if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
-  const newcomer = { anonymous: command.token === undefined, resumes: command.session !== undefined };
+  const newcomer = {
+    anonymous: command.token === undefined,
+    resumes: command.session !== undefined || command.resume === true,
+  };
   if (command.token === undefined) {
     if (!services.settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
     if (refusedByOverload(connection, newcomer, services)) return undefined;

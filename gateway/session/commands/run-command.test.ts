@@ -129,6 +129,7 @@ beforeEach(() => {
       ),
     unsubscribe: () => undefined,
     onHeld: () => undefined,
+    onDismissed: () => undefined,
     onDrain: () => undefined,
     onClosing: () => undefined,
     onClosed: () => undefined,
