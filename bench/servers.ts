@@ -91,7 +91,14 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   };
 };
 
-const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): Promise<BenchServer> => {
+/** Connections come as fast as the server takes them, except where that is what is measured. */
+const WITHOUT_ADMISSION = { WEIR_ADMISSION_PER_SECOND: '1000000' };
+
+const startWeir = async (
+  name: 'weir-redis' | 'weir-memory',
+  pinning: Pinning,
+  env: Readonly<Record<string, string>>,
+): Promise<BenchServer> => {
   requireBuild();
   const redis = name === 'weir-redis' ? await startRedis() : undefined;
   // On the load generator's core it would wait for a process that never sleeps, and that wait would count as ours.
@@ -103,7 +110,7 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    env: { WEIR_LOG_LEVEL: 'warn' },
+    env: { WEIR_LOG_LEVEL: 'warn', ...WITHOUT_ADMISSION, ...env },
   }).catch(async (error: unknown) => {
     await redis?.stop();
     throw error;
@@ -125,7 +132,11 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
   };
 };
 
-export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> => {
+export const startServer = (
+  name: ServerName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning);
-  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
+  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
 };

@@ -52,15 +52,26 @@ func (r *run) whole() (Result, error) {
 	}
 	out.Opened, out.Failed, out.Closed = r.okOpen, r.failed, r.lost
 	out.Processes, out.Note = r.watched.use, r.noted
+	if r.storm != nil {
+		out.Storm = r.storm.result
+	}
 	return out, nil
 }
 
 func (r *run) openAll(out *Result) {
 	start, cpu, spun := nowUs(), ownCPUSeconds(), r.spunUs
+	if r.config.Storm != nil {
+		r.storm = newStorm(*r.config.Storm, r.config.Connections)
+	}
 	for next, end := 0, start+openLimitMs*1000; r.okOpen+r.failed < r.config.Connections && nowUs() < end; {
 		for next < r.config.Connections && next-r.okOpen-r.failed < r.config.Opening {
 			r.open(next)
 			next++
+		}
+		if r.storm != nil {
+			for i := r.storm.due(); i >= 0; i = r.storm.due() {
+				r.open(i)
+			}
 		}
 		r.turn(1000)
 	}
