@@ -120,6 +120,16 @@ describe('the admission queue', () => {
     expect(dismissed).toContainEqual({ item: 'a', retryAfterMs: expect.any(Number) as number });
   });
 
+  it('makes up for a late timer, within half a second, and saves nothing up while nobody comes', () => {
+    const queue = busyQueue();
+    for (let n = 0; n < 99; n++) queue.arrive('x', 'anonymous', 0);
+    expect(queue.serve(300).admitted).toHaveLength(30);
+    expect(queue.serve(900).admitted).toHaveLength(50);
+    const quiet = createAdmissionQueue<number>(settings);
+    const atOnce = Array.from({ length: 20 }, (_, n) => quiet.arrive(n, 'resume', 60_000));
+    expect(atOnce.filter(({ kind }) => kind === 'admitted')).toHaveLength(5);
+  });
+
   it('forgets who left, who then takes no turn', () => {
     const queue = busyQueue();
     const arrivals = ['a', 'b', 'c'].map((item) => queue.arrive(item, 'anonymous', 0));
