@@ -58,7 +58,7 @@ const crowd = (count: number, admissionClass: AdmissionClass, spreadMs: number):
     admittedMs: undefined,
   }));
 const admittedPer = (visitors: readonly Visitor[], widthMs: number): number[] => {
-  const counts: number[] = [];
+  const counts: (number | undefined)[] = [];
   for (const { admittedMs } of visitors) {
     if (admittedMs === undefined) continue;
     const bin = Math.floor(admittedMs / widthMs);

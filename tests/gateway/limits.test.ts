@@ -79,14 +79,14 @@ describe('commands of a connection', () => {
 
   it('that go on far beyond end the connection with 3013', async () => {
     const client = await gateway.connect();
-    for (const _ of [1, 2]) client.send(upTo(40).map(() => ({ type: 'ping' })));
+    for (let n = 0; n < 2; n++) client.send(upTo(40).map(() => ({ type: 'ping' })));
     expect(await client.waitForClose()).toMatchObject({ code: 3013, reason: 'rate_limited' });
     expect(client.pushes.filter(({ type, code }) => type === 'error' && code === 111)).toHaveLength(31);
   });
 
   it('are ten acknowledgements each', async () => {
     const client = await gateway.connect();
-    for (const _ of [1, 2, 3]) client.send(upTo(60).map(() => ({ type: 'ack', channel: 'none', offset: 1 })));
+    for (let n = 0; n < 3; n++) client.send(upTo(60).map(() => ({ type: 'ack', channel: 'none', offset: 1 })));
     await client.expect('ping');
     expect(client.pushes.filter(({ code }) => code === 111)).toEqual([]);
   });
@@ -179,9 +179,9 @@ describe('connections of an address', () => {
 });
 
 it('sockets that never say connect are refused with 503 beyond the bound, those that did count no more', async () => {
-  for (const _ of upTo(4)) await gateway.connect();
+  for (let n = 0; n < 4; n++) await gateway.connect();
   const silent: WsClient[] = [];
-  for (const _ of upTo(8)) silent.push(await gateway.connect({ connect: false }));
+  for (let n = 0; n < 8; n++) silent.push(await gateway.connect({ connect: false }));
   const refused = await gateway.connect({ connect: false }).catch((error: unknown) => error);
   expect(refused).toMatchObject({ name: 'UpgradeRefused', status: 503 });
   const { headers, body } = refused as { headers: Record<string, string>; body: string };

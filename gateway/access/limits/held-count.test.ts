@@ -24,7 +24,7 @@ const openNodes = (names: readonly string[], limit: number) => {
 };
 /** How many of those who come at the same time get in; waits as long as it takes to be sure. */
 const enterMany = async (count: HeldCount, times: number): Promise<number> => {
-  const answers = Promise.all(Array.from({ length: times }, () => count.enter()));
+  const answers = Promise.all(Array.from({ length: times }, async () => count.enter()));
   await vi.advanceTimersByTimeAsync(2000);
   return (await answers).filter(Boolean).length;
 };

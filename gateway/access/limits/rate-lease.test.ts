@@ -33,7 +33,7 @@ const openNodes = (count: number, rate: Rate) => {
   };
 };
 const takeMany = async (lease: RateLease, count: number): Promise<number> => {
-  const delays = await Promise.all(Array.from({ length: count }, () => lease.take()));
+  const delays = await Promise.all(Array.from({ length: count }, async () => lease.take()));
   return delays.filter((delayMs) => delayMs === 0).length;
 };
 
@@ -92,7 +92,7 @@ describe('a rate over all nodes', () => {
   it('tells each one that is refused a later moment, from the end of the window on', async () => {
     const { nodes } = openNodes(1, { count: 10, perMs: 1000 });
     await takeMany(nodes[0]!, 10);
-    const delays = await Promise.all(Array.from({ length: 5 }, () => nodes[0]!.take()));
+    const delays = await Promise.all(Array.from({ length: 5 }, async () => nodes[0]!.take()));
     expect(delays).toEqual([1000, 1100, 1200, 1300, 1400]);
   });
 
