@@ -11,6 +11,9 @@ import (
 
 const openLimitMs = 60_000
 
+// dialsPerTurn is how many connections are begun before the answers to others are read.
+const dialsPerTurn = 200
+
 func main() {
 	runtime.LockOSThread()
 	debug.SetGCPercent(400)
@@ -64,7 +67,7 @@ func (r *run) openAll(out *Result) {
 		r.storm = newStorm(*r.config.Storm, r.config.Connections)
 	}
 	for next, end := 0, start+openLimitMs*1000; r.okOpen+r.failed < r.config.Connections && nowUs() < end; {
-		for next < r.config.Connections && next-r.okOpen-r.failed < r.config.Opening {
+		for dialed := 0; next < r.config.Connections && next-r.okOpen-r.failed < r.config.Opening && dialed < dialsPerTurn; dialed++ {
 			r.open(next)
 			next++
 		}
