@@ -16,6 +16,7 @@ import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
 import { publish } from './scenarios/publish.ts';
+import { storm } from './scenarios/storm.ts';
 import { stall } from './scenarios/stall.ts';
 import { buildControls, type ServerName, startServer } from './servers.ts';
 
@@ -24,6 +25,7 @@ const scenarios: readonly Scenario[] = [
   manyChannels,
   publish,
   connect,
+  storm,
   idleMemory,
   stall,
   catchUp,
@@ -43,7 +45,7 @@ const measureOne = async (
   context: { readonly load: Loader; readonly pinning: Pinning; readonly depth: BenchArguments['depth'] },
 ): Promise<Outcome> => {
   try {
-    await using server = await startServer(name, context.pinning);
+    await using server = await startServer(name, context.pinning, scenario.env);
     const say = (line: string): void => print(`  ${scenario.name} · ${name} · ${line}`);
     return { kind: 'measured', measured: await scenario.measure({ ...context, server, say }) };
   } catch (error) {

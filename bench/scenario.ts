@@ -41,6 +41,8 @@ export interface Scenario {
   readonly figures: readonly Figure[];
   /** Servers measured when the command line names none. */
   readonly servers: readonly ServerName[];
+  /** Further environment of a single Weir node. */
+  readonly env?: Readonly<Record<string, string>>;
   measure(measuring: Measuring): Promise<Measured>;
 }
 

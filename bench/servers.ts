@@ -101,13 +101,16 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   };
 };
 
+/** Connections come as fast as the server takes them, except where that is what is measured. */
+const WITHOUT_ADMISSION = { WEIR_ADMISSION_PER_SECOND: '1000000' };
+
 /** The server of `weir-redis`, everything through HAProxy: sockets, and publications by paths opened for the bench. */
 const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
   const cluster = await startCluster({
     nodes: 1,
     entry: 'built',
-    env: { WEIR_LOG_LEVEL: 'warn' },
+    env: { WEIR_LOG_LEVEL: 'warn', ...WITHOUT_ADMISSION },
     nodePrefix: pinning.serverPrefix,
     // One thread, so that what it costs is one figure.
     haproxyConfig: { extraPublicPaths: ['/v1/publish', '/v1/batch'], threads: 1 },
@@ -134,7 +137,11 @@ const startRedisFor = async (name: WeirName): Promise<readonly RedisProcess[]> =
   return [master, await startRedis({ args: [...args, '--replicaof', '127.0.0.1', String(master.port)] })];
 };
 
-const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer> => {
+const startWeir = async (
+  name: WeirName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>>,
+): Promise<BenchServer> => {
   requireBuild();
   const servers = await startRedisFor(name);
   const [redis] = servers;
@@ -150,7 +157,12 @@ const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer>
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    env: { WEIR_LOG_LEVEL: 'warn', ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}) },
+    env: {
+      WEIR_LOG_LEVEL: 'warn',
+      ...WITHOUT_ADMISSION,
+      ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}),
+      ...env,
+    },
   }).catch(async (error: unknown) => {
     await stopRedis();
     throw error;
@@ -172,8 +184,12 @@ const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer>
   };
 };
 
-export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> => {
+export const startServer = (
+  name: ServerName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning);
   if (name === 'weir-haproxy') return startWeirBehindHaproxy(pinning);
-  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
+  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
 };
