@@ -3,6 +3,8 @@ import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeys } from './access/api-keys.ts';
 import type { ApiRoute } from './api/api-route.ts';
+import { createClusterConnections } from './api/cluster-connections.ts';
+import { createConnectionRoutes } from './api/connections.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
@@ -17,6 +19,8 @@ import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './failure.ts';
 import type { Hub } from './fanout/hub.ts';
+import type { Managing } from './session/managing.ts';
+import type { Revoking } from './session/revoking.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
 import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
@@ -27,6 +31,8 @@ export interface ListenersOptions {
   readonly hub: Hub;
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
+  readonly managing: Managing;
+  readonly revoking: Revoking;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly ownStats: () => NodeStats;
@@ -49,9 +55,21 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
   const apiKeys = createApiKeys(config.apiKeys);
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
+  const connections = createClusterConnections({
+    control: broker.control,
+    managing: options.managing,
+    timeoutMs: config.controlTimeoutMs,
+    toFailure,
+  });
   const serverApi = [
     ...createPublishRoutes({ publishing, cluster, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
+    ...createConnectionRoutes({
+      connections,
+      revoking: options.revoking,
+      nowMs: () => options.clock.nowMs(),
+      revocationTtlMs: config.revocationTtlMs,
+    }),
     ...laterApiRoutes,
   ];
   const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });

@@ -28,7 +28,9 @@ import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';
+import { createManaging } from './session/managing.ts';
 import { createMoving } from './session/moving.ts';
+import { createRevoking } from './session/revoking.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
@@ -61,6 +63,8 @@ const REFUSED_RETRY_MS = 1000;
 const SHUTDOWN_RESERVE_MS = 1000;
 /** What a client is given to refresh a token that is over, ms (protocol §9). */
 const EXPIRY_GRACE_MS = 25_000;
+/** Part of the time nodes wait for one another in which an explained connection is watched. */
+const SAMPLES_PER_TIMEOUT = 4;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Channel logs together may keep this part of the memory budget. */
@@ -150,6 +154,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
   });
   const revocations = createRevocations(clock);
+  metrics.gauge('weir_revocations', () => revocations.size);
   const tokens = openTokens({ config, clock, metrics, logger });
 
   const sessions: Sessions =
@@ -185,6 +190,20 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     brokerState,
     toFailure: failureOf,
   };
+  const managing = createManaging({
+    nodeName: config.nodeName,
+    connections,
+    services,
+    sampleMs: config.controlTimeoutMs / SAMPLES_PER_TIMEOUT,
+  });
+  const revoking = createRevoking({
+    store: broker.revocations,
+    control: broker.control,
+    controlTimeoutMs: config.controlTimeoutMs,
+    known: revocations,
+    connections,
+    onError,
+  });
   const host: ConnectionHost = {
     metrics,
     ids,
@@ -253,6 +272,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const announce = (): void => {
     statistics.sample();
     if (stage === 'serving') moving.look();
+    if (broker.health().state === 'ready') revoking.look();
     const info = { version, ready: nodeState() === 'ready' };
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
@@ -279,6 +299,19 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     logger.info({ event: 'stopped' }, 'stopped');
   };
 
+  /** Tries until it succeeds or the node ends. */
+  const synchroniseRevocations = async (): Promise<void> => {
+    while (stage === 'starting') {
+      try {
+        await revoking.synchronise();
+        return;
+      } catch (error) {
+        onError(error as Error, { stage: 'revocations' });
+        await new Promise((resolve) => setTimeout(resolve, ANNOUNCE_MS));
+      }
+    }
+  };
+
   return {
     health,
     async start() {
@@ -288,6 +321,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         hub,
         publishing,
         reading,
+        managing,
+        revoking,
         metrics,
         clock,
         ownStats: statistics.own,
@@ -297,7 +332,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         pendingRequests,
       });
       const { port, internalPort } = listeners;
-      void broker.start(backplane.events).then(
+      const started = broker.start(backplane.events);
+      // Nobody is let in before it is known who may not.
+      void started.then(synchroniseRevocations).then(
         () => {
           if (stage !== 'starting') return;
           stage = 'serving';

@@ -23,7 +23,12 @@ export const revocationCases = (harness: ConformanceHarness): void => {
       const a = (await startNode(cluster, 'a')).broker.revocations;
       const empty = await a.read('');
       expect([empty.revocations, empty.isAnew]).toEqual([[], false]);
-      const all = [revoke('session', 's 1'), revoke('token', 'x:*\n"ä'), revoke('user', 'ada:b'), revoke('user', 'bob')];
+      const all = [
+        revoke('session', 's 1'),
+        revoke('token', 'x:*\n"ä'),
+        revoke('user', 'ada:b'),
+        revoke('user', 'bob'),
+      ];
       await a.add(all.slice(0, 2));
       const b = (await startNode(cluster, 'b')).broker.revocations;
       const first = await b.read('');

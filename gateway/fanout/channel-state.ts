@@ -2,6 +2,7 @@
 import type { ChannelPosition, PublicationRun } from '../../broker/broker.ts';
 import type { HistoryPage } from '../../broker/history.ts';
 import type { AckWindow } from './ack-window.ts';
+import type { GapReason } from '../../protocol/pushes.ts';
 import type { BatchFrame } from './batch-frame.ts';
 import { ChannelLog } from './channel-log.ts';
 import type { Dialect } from '../dialects/dialect.ts';
@@ -72,6 +73,8 @@ export class Subscription {
   /** Place in `channel.subscriptions`; -1 while behind and once ended. */
   index = -1;
   behind: Behind | null = null;
+  /** Messages reported missing while it caught up, by reason; null when none was. */
+  gaps: Map<GapReason, number> | null = null;
   /** Next in the subscriber's list for the flush in progress. */
   nextPending: Subscription | null = null;
 
