@@ -224,9 +224,12 @@ describe('a token that is over while connected', () => {
 describe('a session', () => {
   it('is not continued by another user, nor without the token, and nothing tells why', async () => {
     const user = freshUser();
+    const before = await gateway.metric('weir_sessions_saved_total');
     const owner = await connectAs(user);
     await owner.expect('subscribe', { channel: `private:${user}` });
-    owner.terminate();
+    await waitFor(async () => (await gateway.metric('weir_sessions_saved_total')) > before, {
+      description: 'the session to be saved',
+    });
     const session = sessionOf(owner);
     for (const fields of [{ token: signToken({ sub: freshUser() }) }, {}]) {
       const thief = await gateway.connect({ connect: { ...fields, session } });
