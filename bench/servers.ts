@@ -1,6 +1,7 @@
 // The servers that are measured: two controls and Weir, each a process of its own pinned to the server core.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
@@ -8,6 +9,8 @@ import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
 import { startRedis } from '../loadbalancer/cluster/redis-process.ts';
+import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.ts';
+import { type BenchKeys, createBenchKeys, SECRET } from './access/token-rate.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 
@@ -22,6 +25,8 @@ export interface BenchServer extends AsyncDisposable {
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
   readonly metrics?: () => Promise<string>;
+  /** Makes tokens that the server takes; undefined where it verifies none. */
+  readonly tokens?: BenchKeys;
   /** Three nodes, Redis and HAProxy, on any core; undefined for a single server. */
   readonly cluster?: Cluster;
 }
@@ -97,15 +102,26 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
   // On the load generator's core it would wait for a process that never sleeps, and that wait would count as ours.
   if (redis !== undefined) await pinning.release(redis.pid);
   const apiKey = randomBytes(16).toString('hex');
+  const tokens = createBenchKeys();
+  const directory = await temporaryDirectory('bench');
+  const publicKeyFile = join(directory.path, 'public.pem');
+  await writeFile(publicKeyFile, tokens.publicPem);
   const node = await startNode({
     name: `bench-${name}`,
     apiKey,
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    env: { WEIR_LOG_LEVEL: 'warn' },
+    // No token is known before: what is measured is the verification.
+    env: {
+      WEIR_LOG_LEVEL: 'warn',
+      WEIR_JWT_SECRET: SECRET,
+      WEIR_JWT_PUBLIC_KEY_FILE: publicKeyFile,
+      WEIR_MAX_KNOWN_TOKENS: '0',
+    },
   }).catch(async (error: unknown) => {
     await redis?.stop();
+    await directory.remove();
     throw error;
   });
   const { url, port, pid } = node;
@@ -114,6 +130,7 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     port,
     pid,
     publishHeaders: [`X-API-Key: ${apiKey}`],
+    tokens,
     metrics: async () => {
       const response = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': apiKey } });
       return response.ok ? await response.text() : '';
@@ -121,6 +138,7 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     [Symbol.asyncDispose]: async () => {
       await node.stop();
       await redis?.stop();
+      await directory.remove();
     },
   };
 };
