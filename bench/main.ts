@@ -7,6 +7,7 @@ import { buildLoader, createLoader, type Loader } from './loader.ts';
 import { type Pinning, pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
 import type { Scenario } from './scenario.ts';
+import { auth } from './scenarios/auth.ts';
 import { avalanche } from './scenarios/avalanche.ts';
 import { catchUp } from './scenarios/catch-up.ts';
 import { connect } from './scenarios/connect.ts';
@@ -26,6 +27,7 @@ const scenarios: readonly Scenario[] = [
   publish,
   connect,
   storm,
+  auth,
   idleMemory,
   stall,
   catchUp,

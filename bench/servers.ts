@@ -1,6 +1,7 @@
 // The servers that are measured: two controls and Weir, each a process of its own pinned to the server core.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
@@ -8,6 +9,8 @@ import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
 import { type RedisProcess, startRedis } from '../loadbalancer/cluster/redis-process.ts';
+import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.ts';
+import { type BenchKeys, createBenchKeys, SECRET } from './access/token-rate.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 
@@ -32,6 +35,8 @@ export interface BenchServer extends AsyncDisposable {
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
   readonly metrics?: () => Promise<string>;
+  /** Makes tokens that the server takes; undefined where it verifies none. */
+  readonly tokens?: BenchKeys;
   /** Three nodes, Redis and HAProxy, on any core; undefined for a single server. */
   readonly cluster?: Cluster;
 }
@@ -151,6 +156,10 @@ const startWeir = async (
   // On the load generator's core they would wait for a process that never sleeps, and that wait would count as ours.
   for (const { pid } of servers) await pinning.release(pid);
   const apiKey = randomBytes(16).toString('hex');
+  const tokens = createBenchKeys();
+  const directory = await temporaryDirectory('bench');
+  const publicKeyFile = join(directory.path, 'public.pem');
+  await writeFile(publicKeyFile, tokens.publicPem);
   const node = await startNode({
     name: `bench-${name}`,
     apiKey,
@@ -160,11 +169,16 @@ const startWeir = async (
     env: {
       WEIR_LOG_LEVEL: 'warn',
       ...WITHOUT_ADMISSION,
+      WEIR_JWT_SECRET: SECRET,
+      WEIR_JWT_PUBLIC_KEY_FILE: publicKeyFile,
+      // No token is known before: what is measured is the verification.
+      WEIR_MAX_KNOWN_TOKENS: '0',
       ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}),
       ...env,
     },
   }).catch(async (error: unknown) => {
     await stopRedis();
+    await directory.remove();
     throw error;
   });
   const { url, port, pid } = node;
@@ -173,6 +187,7 @@ const startWeir = async (
     port,
     pid,
     publishHeaders: [`X-API-Key: ${apiKey}`],
+    tokens,
     metrics: async () => {
       const response = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': apiKey } });
       return response.ok ? await response.text() : '';
@@ -180,6 +195,7 @@ const startWeir = async (
     [Symbol.asyncDispose]: async () => {
       await node.stop();
       await stopRedis();
+      await directory.remove();
     },
   };
 };

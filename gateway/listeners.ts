@@ -8,6 +8,8 @@ import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
 import { createAuditLog } from './api/audit-log.ts';
+import { createClusterConnections } from './api/cluster-connections.ts';
+import { createConnectionRoutes } from './api/connections.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
@@ -24,6 +26,8 @@ import type { Failure } from './failure.ts';
 import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Hub } from './fanout/hub.ts';
 import { auditLoggerOf, type Logger } from './observability/logger.ts';
+import type { Managing } from './session/managing.ts';
+import type { Revoking } from './session/revoking.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
 import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
 import { serveEcho } from './transports/echo.ts';
@@ -35,6 +39,8 @@ export interface ListenersOptions {
   readonly hub: Hub;
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
+  readonly managing: Managing;
+  readonly revoking: Revoking;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -79,9 +85,21 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
   const nowMs = () => options.clock.monotonicMs();
   const apiKeyLimits = createApiKeyLimits(config.maxApiKeyPublishRate, { metrics, nowMs });
+  const connections = createClusterConnections({
+    control: broker.control,
+    managing: options.managing,
+    timeoutMs: config.controlTimeoutMs,
+    toFailure,
+  });
   const serverApi = [
     ...createPublishRoutes({ publishing, cluster, apiKeyLimits, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
+    ...createConnectionRoutes({
+      connections,
+      revoking: options.revoking,
+      nowMs: () => options.clock.nowMs(),
+      revocationTtlMs: config.revocationTtlMs,
+    }),
     ...laterApiRoutes,
   ];
   const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });

@@ -33,7 +33,9 @@ import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';
+import { createManaging } from './session/managing.ts';
 import { createMoving } from './session/moving.ts';
+import { createRevoking } from './session/revoking.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
@@ -69,6 +71,8 @@ const USE_SMOOTHING = 0.2;
 const SHUTDOWN_RESERVE_MS = 1000;
 /** What a client is given to refresh a token that is over, ms (protocol §9). */
 const EXPIRY_GRACE_MS = 25_000;
+/** Part of the time nodes wait for one another in which an explained connection is watched. */
+const SAMPLES_PER_TIMEOUT = 4;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Heartbeats looked at between two turns of the event loop. */
@@ -173,6 +177,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
   });
   const revocations = createRevocations(clock);
+  metrics.gauge('weir_revocations', () => revocations.size);
   const tokens = openTokens({ config, clock, metrics, logger });
 
   const sessions: Sessions =
@@ -219,6 +224,20 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     nowMs,
     enterNetwork: ({ account, address }) => limits.enterNetwork(account, address),
     run: (connection, command) => runCommand(connection, command, services),
+  });
+  const managing = createManaging({
+    nodeName: config.nodeName,
+    connections,
+    services,
+    sampleMs: config.controlTimeoutMs / SAMPLES_PER_TIMEOUT,
+  });
+  const revoking = createRevoking({
+    store: broker.revocations,
+    control: broker.control,
+    controlTimeoutMs: config.controlTimeoutMs,
+    known: revocations,
+    connections,
+    onError,
   });
   const host: ConnectionHost = {
     metrics,
@@ -318,6 +337,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     if (kicksAnybody) fanout.kick();
     smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
+    if (broker.health().state === 'ready') revoking.look();
     const info = announcement.info();
     if (info === undefined) return;
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
@@ -352,6 +372,19 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     logger.info({ event: 'stopped' }, 'stopped');
   };
 
+  /** Tries until it succeeds or the node ends. */
+  const synchroniseRevocations = async (): Promise<void> => {
+    while (stage === 'starting') {
+      try {
+        await revoking.synchronise();
+        return;
+      } catch (error) {
+        onError(error as Error, { stage: 'revocations' });
+        await new Promise((resolve) => setTimeout(resolve, ANNOUNCE_MS));
+      }
+    }
+  };
+
   return {
     health,
     async start() {
@@ -361,6 +394,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         hub,
         publishing,
         reading,
+        managing,
+        revoking,
         metrics,
         clock,
         logger,
@@ -381,7 +416,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         listeners?.close();
         throw error;
       });
-      void broker.start(backplane.events).then(
+      const started = broker.start(backplane.events);
+      // Nobody is let in before it is known who may not.
+      void started.then(synchroniseRevocations).then(
         () => {
           if (stage !== 'starting') return;
           stage = 'serving';

@@ -157,6 +157,11 @@ export const configKeys = {
     default: value(5000),
     description: 'How far ahead the clock of the token issuer may be: `nbf` may lie that much in the future.',
   }),
+  revocationTtlMs: duration(1000, 366 * 24 * HOUR_MS, {
+    default: value(24 * HOUR_MS),
+    description:
+      'How long a revocation holds that names no time: at least as long as your tokens live. At most 100 000 are kept at once.',
+  }),
   maxKnownTokens: integer(0, 10_000_000, {
     default: value(10_000),
     description:

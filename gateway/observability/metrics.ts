@@ -118,6 +118,7 @@ export const metricDeclarations = {
     'outcome',
     ['valid', 'known', 'invalid', 'expired', 'unavailable'],
   ),
+  weir_revocations: gauge('Revocations that hold by now, as this node knows them.'),
   weir_tokens_waiting: gauge('Tokens that wait for their turn to be verified.'),
   weir_token_keys: gauge('Keys of the token issuer that are known by now; 0 without jwksUrl.'),
   weir_token_key_fetches_total: counterOf('Requests for the keys of the token issuer, by outcome.', 'outcome', [

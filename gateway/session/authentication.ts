@@ -46,7 +46,7 @@ export const endForbidden = (connection: Connection, services: SessionServices):
   const { access, hub, sessions } = services;
   const { who, serverChannels } = connection;
   for (const channel of [...connection.subscriptions.keys()]) {
-    const byServer = serverChannels?.has(channel) === true;
+    const byServer = serverChannels?.get(channel)?.by === 'application';
     if (access.may('subscribe', who, channel, { subscribed: false, byServer })) continue;
     sessions.take(connection, channel);
     endSubscription(connection, channel, hub);

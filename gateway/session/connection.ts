@@ -50,6 +50,24 @@ const ANONYMOUS: Who = { kind: 'anonymous' };
 
 export type ConnectionState = 'open' | 'authenticating' | 'connected' | 'closed';
 
+/** An error the connection was answered with; `time` in Unix ms. */
+export interface Refusal {
+  readonly code: number;
+  readonly message: string;
+  readonly time: number;
+}
+
+/** A channel the server subscribed a connection to. */
+export interface ServerChannel {
+  /** The application asked for it, which grants the client to be subscribed; else its token did, which says so itself. */
+  readonly by: 'application' | 'token';
+  /** The client has subscribed anew since: the subscription is its own. */
+  isTaken: boolean;
+}
+
+/** Kept for whoever asks why a connection does not get what it wants. */
+const MAX_REFUSALS = 5;
+
 /** A command that waits until it is decided who gave it, and the bytes it came in. */
 export interface HeldCommand {
   readonly command: Command;
@@ -73,8 +91,12 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   state: ConnectionState = 'open';
   /** Commands that came while the token was being verified; null when there are none. */
   held: HeldCommand[] | null = null;
-  /** Channels the server subscribed it to, and whether the client has subscribed anew since; null when there are none. */
-  serverChannels: Map<string, 'given' | 'taken'> | null = null;
+  /** Channels the server subscribed it to; null when there are none. */
+  serverChannels: Map<string, ServerChannel> | null = null;
+  /** Commands it gave. */
+  commandCount = 0;
+  /** The newest errors it was answered with, oldest first; null when there are none. */
+  refusals: Refusal[] | null = null;
   /** Place among the ends of tokens (`Expiry`). */
   expirySlot: number | undefined;
   /** Unix time of the handshake, ms. */
@@ -164,6 +186,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
 
   private handleDecoded(decoded: Decoded): void {
     if (decoded.kind === 'command') {
+      this.commandCount++;
       this.badRequests = 0;
       this.host.run(this, decoded.command);
       return;
@@ -191,10 +214,16 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     const { code, name, temporary } = failure.code;
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
+    this.keepRefusal({ code, message, time: this.host.nowMs() });
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
     if (!(failure instanceof LimitReached)) return;
     const ending = this.host.limits.handleRefusal(this.account, failure.reason);
     if (ending !== undefined) this.close(ending.code, ending.reason);
+  }
+
+  private keepRefusal(refusal: Refusal): void {
+    this.refusals ??= [];
+    if (this.refusals.push(refusal) > MAX_REFUSALS) this.refusals.shift();
   }
 
   /** Ends the connection with a close code; idempotent. */

@@ -2,8 +2,8 @@
 import { BrokerUnavailableError } from '../../broker/broker.ts';
 import type { ReplyOf } from '../../protocol/replies.ts';
 import { Failure } from '../failure.ts';
-import { endSubscription, openSubscription, type SubscriptionOrder } from './commands/subscribe.ts';
-import type { Connection } from './connection.ts';
+import { endSubscription, openSubscription, type SubscriptionOrder, Withdrawn } from './commands/subscribe.ts';
+import type { Connection, ServerChannel } from './connection.ts';
 import type { SessionServices } from './services.ts';
 
 /** Pause before what the broker kept from being subscribed is tried again, ms. */
@@ -13,6 +13,7 @@ const RETRY_MS = 1000;
 export const subscribeByServer = async (
   connection: Connection,
   order: SubscriptionOrder,
+  by: ServerChannel['by'],
   services: SessionServices,
 ): Promise<ReplyOf<'subscribed'>> => {
   const { channel } = order;
@@ -20,13 +21,15 @@ export const subscribeByServer = async (
     throw new Failure('alreadySubscribed', `${channel} is subscribed already`);
   }
   connection.serverChannels ??= new Map();
-  connection.serverChannels.set(channel, 'given');
+  connection.serverChannels.set(channel, { by, isTaken: false });
   try {
     const reply = await openSubscription(connection, order, services, 'server');
     connection.send(reply);
     return reply;
   } catch (thrown) {
     if (!connection.subscriptions.has(channel)) connection.serverChannels.delete(channel);
+    // The client ended it, or made its own, before it was open: what it wants counts.
+    if (thrown instanceof Withdrawn) throw new Failure('alreadySubscribed', 'the client decided about the channel');
     throw thrown;
   }
 };
@@ -49,7 +52,7 @@ export const unsubscribeByServer = (
 
 const subscribeOwn = (connection: Connection, channel: string, services: SessionServices): void => {
   if (!connection.isOpen() || connection.identity?.channels.includes(channel) !== true) return;
-  subscribeByServer(connection, { channel }, services).catch((thrown: unknown) => {
+  subscribeByServer(connection, { channel }, 'token', services).catch((thrown: unknown) => {
     if (thrown instanceof BrokerUnavailableError) {
       setTimeout(() => subscribeOwn(connection, channel, services), RETRY_MS).unref();
       return;

@@ -9,14 +9,20 @@ export interface TestTokenOptions extends Pick<SignOptions, 'algorithm' | 'keyid
   readonly key?: string | KeyObject;
   /** Seconds from now; null for none. Default one hour. */
   readonly expiresInS?: number | null;
+  /** Unix seconds; null for none. Default now. */
+  readonly issuedAtS?: number | null;
 }
 
 /** `claims` as they are, with `exp` and `iat` unless given. */
 export const signToken = (claims: Readonly<Record<string, unknown>>, options: TestTokenOptions = {}): string => {
-  const { key = TOKEN_SECRET, expiresInS = 3600, ...rest } = options;
+  const { key = TOKEN_SECRET, expiresInS = 3600, issuedAtS, ...rest } = options;
   const nowS = Math.floor(Date.now() / 1000);
-  const payload = { iat: nowS, ...(expiresInS !== null && { exp: nowS + expiresInS }), ...claims };
-  return jsonwebtoken.sign(payload, key, { algorithm: 'HS256', ...rest });
+  const payload = {
+    ...(issuedAtS !== null && { iat: issuedAtS ?? nowS }),
+    ...(expiresInS !== null && { exp: nowS + expiresInS }),
+    ...claims,
+  };
+  return jsonwebtoken.sign(payload, key, { algorithm: 'HS256', noTimestamp: issuedAtS === null, ...rest });
 };
 
 const encode = (part: unknown): string =>

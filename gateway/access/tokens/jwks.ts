@@ -26,6 +26,8 @@ export type KeyLookup = readonly VerificationKey[] | 'unavailable';
 export interface Jwks {
   /** Keys that may have signed: those with the id, or without one all of the algorithm. */
   keysFor(algorithm: Algorithm, keyId: string | undefined): KeyLookup | Promise<KeyLookup>;
+  /** Asks for the set in the background when it is older than it may be. */
+  renewIfOld(): void;
   readonly size: number;
   /** Asks for the set, ahead of the first token. */
   start(): void;
@@ -89,8 +91,6 @@ export const createJwks = (options: JwksOptions): Jwks => {
     return scheduled;
   };
 
-  const isDue = (atMs: number): boolean => clock.monotonicMs() - atMs >= minIntervalMs;
-
   const find = (algorithm: Algorithm, keyId: string | undefined): readonly VerificationKey[] =>
     keys.filter(({ id, algorithms }) => algorithms.includes(algorithm) && (keyId === undefined || id === keyId));
 
@@ -106,12 +106,18 @@ export const createJwks = (options: JwksOptions): Jwks => {
     return found.length === 0 && !isCurrent ? 'unavailable' : found;
   };
 
+  const renewIfOld = (): void => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - fetchedAtMs < maxAgeMs || nowMs - startedAtMs < minIntervalMs) return;
+    if (running === undefined && scheduled === undefined) void begin();
+  };
+
   return {
+    renewIfOld,
     keysFor(algorithm, keyId) {
       const found = find(algorithm, keyId);
       if (found.length > 0) {
-        const isOld = clock.monotonicMs() - fetchedAtMs >= maxAgeMs;
-        if (isOld && running === undefined && scheduled === undefined && isDue(startedAtMs)) void begin();
+        renewIfOld();
         return found;
       }
       if (waiting >= MAX_WAITING) return 'unavailable';

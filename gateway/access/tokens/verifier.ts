@@ -30,7 +30,7 @@ export interface TokenVerifier {
 export interface TokenVerifierOptions {
   /** Of secret and files; never changes. */
   readonly keys: readonly VerificationKey[];
-  readonly jwks?: Pick<Jwks, 'keysFor'> | undefined;
+  readonly jwks?: Pick<Jwks, 'keysFor' | 'renewIfOld'> | undefined;
   readonly audience?: string | undefined;
   readonly issuer?: string | undefined;
   /** Refuse tokens without `exp`. */
@@ -146,6 +146,8 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     verify(token) {
       const known = cache.get(cache.keyOf(token));
       if (known !== undefined) {
+        // The key that verified it may have been withdrawn.
+        jwks?.renewIfOld();
         const outcome = judge(known);
         onOutcome(outcome.kind === 'valid' ? 'known' : outcome.kind);
         return outcome;

@@ -80,7 +80,12 @@ export type SubscriptionOrder = Omit<CommandOf<'subscribe'>, 'type' | 'id'>;
 
 /** One that came back with the session, or that the server made, gives way to the client's own, once. */
 const givesWay = (connection: Connection, channel: string, { sessions }: SessionServices): boolean =>
-  sessions.isRestored(connection, channel) || connection.serverChannels?.get(channel) === 'given';
+  sessions.isRestored(connection, channel) || connection.serverChannels?.get(channel)?.isTaken === false;
+
+const takeOver = ({ serverChannels }: Connection, channel: string): void => {
+  const made = serverChannels?.get(channel);
+  if (made !== undefined) made.isTaken = true;
+};
 
 const endGivenWay = (connection: Connection, channel: string, { sessions, hub }: SessionServices): void => {
   sessions.take(connection, channel);
@@ -91,7 +96,7 @@ const endGivenWay = (connection: Connection, channel: string, { sessions, hub }:
 const requireRights = (connection: Connection, wanted: SubscriptionOrder, { access }: SessionServices): void => {
   const { channel, since } = wanted;
   const { who, serverChannels } = connection;
-  const standing = { subscribed: false, byServer: serverChannels?.has(channel) === true };
+  const standing = { subscribed: false, byServer: serverChannels?.get(channel)?.by === 'application' };
   access.require('subscribe', who, channel, standing);
   // A position comes from an earlier subscription; everything else asks for what was there before this client.
   const readsHistory = since === 'earliest' || (since !== undefined && 'last' in since);
@@ -122,8 +127,7 @@ export const openSubscription = (
   services.reading.requireNumbered(channel);
   const order = orderOf(wanted, services.namespaceOf(channel));
   if (replaced === 1) endGivenWay(connection, channel, services);
-  if (by === 'client' && connection.serverChannels?.has(channel) === true)
-    connection.serverChannels.set(channel, 'taken');
+  if (by === 'client') takeOver(connection, channel);
   const opening = services.hub.subscribe(connection, channel, order);
   if (opening instanceof Promise) {
     subscriptions.set(channel, opening);

@@ -92,7 +92,11 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
   const restoreOne = (state: SessionState, stored: SessionSubscription): void => {
     const { connection, restored } = state;
     try {
-      const { channel, policy, window, position: since } = stored;
+      const { channel, policy, window, byApplication, position: since } = stored;
+      if (byApplication) {
+        connection.serverChannels ??= new Map();
+        connection.serverChannels.set(channel, { by: 'application', isTaken: false });
+      }
       const opening = open(connection, { channel, since, policy, ...(policy === 'ack' && { window }) });
       restored.add(stored.channel);
       if (opening instanceof Promise) {

@@ -23,6 +23,13 @@ export const access: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Revocations',
+      description: 'Known by node. All nodes know the same within about a second.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_revocations'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Keys of the token issuer',
       description: 'Known by node. Nodes that differ for longer than jwksMaxAgeMs cannot reach the issuer.',
       unit: 'short',
