@@ -11,6 +11,7 @@ const gatewayLayers = [
   'fanout',
   'channels',
   'session',
+  'overload',
   'api',
 ];
 

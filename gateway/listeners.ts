@@ -1,11 +1,12 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
-import type { Health, NodeStats } from '../protocol/http.ts';
+import type { DrainAnswer, Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeys } from './access/api-keys.ts';
 import type { ApiRoute } from './api/api-route.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
+import { createDrainRoute } from './api/drain.ts';
 import { laterApiRoutes, laterClientRoutes } from './api/later.ts';
 import { createOperationRoutes } from './api/operations.ts';
 import { createPublishRoutes } from './api/publish.ts';
@@ -31,6 +32,7 @@ export interface ListenersOptions {
   readonly clock: Clock;
   readonly ownStats: () => NodeStats;
   readonly health: () => Health;
+  readonly drain: (timeoutMs: number | undefined) => Promise<DrainAnswer>;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
   /** Requests being worked on; filled and emptied here. */
@@ -52,6 +54,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const serverApi = [
     ...createPublishRoutes({ publishing, cluster, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
+    createDrainRoute({ nodeName: config.nodeName, control: broker.control, drain: options.drain }),
     ...laterApiRoutes,
   ];
   const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });

@@ -1,7 +1,7 @@
 // One process's life: wires the rooms together, starts, serves, drains, stops.
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import { closeCodes } from '../protocol/codes.ts';
-import type { Health } from '../protocol/http.ts';
+import type { DrainAnswer, Health } from '../protocol/http.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createOriginCheck } from './access/origin.ts';
@@ -21,15 +21,16 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
+import type { DrainPlan } from './overload/drain.ts';
+import { createMoving } from './overload/moving.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createDeadlines } from './session/deadlines.ts';
-import { createMoving } from './session/moving.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
-import { closingPace, visitInSlices } from './session/slices.ts';
+import { visitInSlices } from './session/slices.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
@@ -39,14 +40,21 @@ export interface NodeOptions {
   readonly ids: IdSource;
   readonly logger: Logger;
   readonly version: string;
+  /** The node begins to drain; it is to have ended, whatever happens, after so many ms. */
+  readonly onDraining: (timeoutMs: number) => void;
 }
 
 export interface Node {
   /** Listens, then connects the broker; resolves when it listens. Ready when `health()` says so. */
   start(): Promise<{ readonly port: number; readonly internalPort: number | undefined }>;
   health(): Health;
-  /** Refuses what is new, closes connections with 1012 in slices, ends the broker. Resolves when all is given back. */
-  drain(): Promise<void>;
+  /**
+   * Turns readiness off, sends the clients to the nodes that stay, closes who does not move, ends the broker; `timeoutMs` for all
+   * of it, else as configured. Resolves at once with what it will do; a later call changes nothing and gets the same answer.
+   */
+  drain(timeoutMs?: number): Promise<DrainAnswer>;
+  /** Resolves when a drain has ended and all is given back. */
+  readonly stopped: Promise<void>;
 }
 
 /** Statistics and lease are renewed at this pace, ms. */
@@ -62,7 +70,8 @@ const RINGS_PER_BUDGET = 2;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
-export const createNode = ({ config, broker, clock, ids, logger, version }: NodeOptions): Node => {
+export const createNode = (options: NodeOptions): Node => {
+  const { config, broker, clock, ids, logger, version, onDraining } = options;
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
   const connections = new Set<Connection>();
@@ -71,7 +80,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
-  let draining: Promise<void> | undefined;
+  let draining: Promise<DrainAnswer> | undefined;
+  let markStopped = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => (markStopped = resolve));
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
     metrics.count('weir_broker_errors_total', { stage: where });
@@ -178,6 +189,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
+      moving.handleClosed(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -204,7 +216,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,
       refusal: () => {
-        if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
+        // Until the load balancer has noticed, who comes is told to move on, which is gentler than a refusal.
+        const isNoticing = stage === 'draining' && moving.drain.isNoticing;
+        if (stage !== 'serving' && !isNoticing) return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
         if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
         return undefined;
       },
@@ -212,6 +226,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onOpen(socket, address) {
       const connection = new Connection(socket, weirDialect, address, host);
       connections.add(connection);
+      moving.handleOpened(connection);
       metrics.hot.connectionsOpened++;
       deadlines.add(connection);
       return connection;
@@ -219,29 +234,48 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   };
 
   const moving = createMoving({
-    nodeName: config.nodeName,
+    config,
     control: broker.control,
     connections,
     deafForMs: backplane.deafForMs,
-    deafMoveAfterMs: config.deafMoveAfterMs,
     random: Math.random,
+    clock,
+    metrics,
     logger,
+    onAsked: (connection) => sessions.handleChanged(connection),
     onError,
   });
 
   const announce = (): void => {
     statistics.sample();
     if (stage === 'serving') moving.look();
-    const info = { version, ready: nodeState() === 'ready' };
+    const { admissionPerSecond } = config;
+    const state = { ready: nodeState() === 'ready', draining: stage === 'draining' };
+    const info = { version, ...state, connections: connections.size, admissionPerSecond };
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
-  const drainOnce = async (): Promise<void> => {
+  const begin = async (timeoutMs: number): Promise<DrainAnswer> => {
+    const hadBegun = stage === 'serving';
     stage = 'draining';
-    logger.info({ event: 'drain', connections: connections.size }, 'draining');
-    const { code, name } = closeCodes.restart;
-    const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
-    await visitInSlices(connections, pace, (connection) => connection.close(code, name));
+    onDraining(timeoutMs);
+    // The others are not to count on this node, nor send it theirs.
+    if (hadBegun) announce();
+    const budgetMs = Math.max(0, timeoutMs - SHUTDOWN_RESERVE_MS);
+    const plan = await moving.drain.plan(budgetMs);
+    logger.info({ event: 'drain', timeoutMs, ...plan }, 'draining');
+    void drainOnce(plan, budgetMs);
+    const { noticeMs: firstMoveMs, windowMs, moveTimeoutMs } = plan.spread;
+    const { connections: count, survivors, movesPerSecond } = plan;
+    const lastMoveMs = firstMoveMs + windowMs + moveTimeoutMs;
+    const moves = { survivors: [...survivors], movesPerSecond, firstMoveMs, lastMoveMs };
+    return { node: config.nodeName, connections: count, ...moves, timeoutMs };
+  };
+
+  const drain = (timeoutMs = config.drainTimeoutMs): Promise<DrainAnswer> => (draining ??= begin(timeoutMs));
+
+  const drainOnce = async (plan: DrainPlan, budgetMs: number): Promise<void> => {
+    await moving.drain.run(plan, budgetMs);
     // What was accepted is answered before the broker goes; its own timeout bounds the wait.
     await Promise.allSettled(pendingRequests);
     await sessions.close();
@@ -250,10 +284,12 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     backplane.close();
     listeners?.close();
     deadlines.close();
+    moving.close();
     fanout.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
+    markStopped();
   };
 
   return {
@@ -269,6 +305,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         clock,
         ownStats: statistics.own,
         health,
+        drain,
         toFailure: failureOf,
         webSocket,
         pendingRequests,
@@ -290,9 +327,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       );
       return { port, internalPort };
     },
-    drain() {
-      draining ??= drainOnce();
-      return draining;
-    },
+    drain,
+    stopped,
   };
 };

@@ -25,6 +25,8 @@ const httpSchemas: readonly TSchema[] = [
   http.ratesSchema,
   http.nodeStatsSchema,
   http.statsSchema,
+  http.drainBodySchema,
+  http.drainAnswerSchema,
   http.healthSchema,
   http.problemSchema,
   later.presenceAnswerSchema,

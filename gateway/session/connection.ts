@@ -5,6 +5,7 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
+import type { MoveReason } from '../../protocol/pushes.ts';
 import type { Who } from '../access/rights.ts';
 import type { IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
@@ -41,6 +42,15 @@ export type ConnectionState = 'open' | 'connected' | 'closed';
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
 
+/** What becomes of a connection that was asked to move. */
+export interface Departure {
+  readonly reason: MoveReason;
+  /** Monotonic time until which the client may move, ms. */
+  readonly deadlineMs: number;
+  /** A newer connection continues its session; this one is served until its client closes it or its time is over. */
+  handedOver: boolean;
+}
+
 export class Connection implements Subscriber, SocketListener {
   readonly id: string;
   /** The id it got, until it continues an earlier session. */
@@ -51,6 +61,10 @@ export class Connection implements Subscriber, SocketListener {
   readonly subscriptions = new Map<string, SubscriptionEntry>();
   readonly who: Who = ANONYMOUS;
   state: ConnectionState = 'open';
+  /** Set while the client has been asked to move. */
+  departure: Departure | null = null;
+  /** Monotonic time at which it is to move for its age, ms. */
+  agesAtMs = Infinity;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
   /** What the commands that are being worked on stand for, bytes. */
