@@ -40,18 +40,17 @@ const api = (url: string, path: string, body?: unknown) => requestJson(url + pat
 /** Publishes without pause until told to stop; answers how many there were. */
 const publishSteadily = (channel: string, door: NodeProcess) => {
   let published = 0;
-  let isOver = false;
+  const stopping = new AbortController();
   const running = (async () => {
-    while (!isOver) {
+    while (!stopping.signal.aborted) {
       const { status, text } = await api(door.url, '/v1/publish', { channel, data: published + 1 });
       if (status !== 200) throw new Error(`publish answered ${status}: ${text}`);
       published++;
     }
   })();
   return {
-    count: () => published,
     stop: async (): Promise<number> => {
-      isOver = true;
+      stopping.abort();
       await running;
       return published;
     },
