@@ -15,6 +15,7 @@ import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
 import { publish } from './scenarios/publish.ts';
+import { roll } from './scenarios/roll.ts';
 import { stall } from './scenarios/stall.ts';
 import { buildControls, type ServerName, startServer } from './servers.ts';
 
@@ -28,6 +29,7 @@ const scenarios: readonly Scenario[] = [
   catchUp,
   jitter,
   avalanche,
+  roll,
 ];
 const BUSY_LOAD_AVERAGE = 0.5;
 /** sysexits.h EX_USAGE. */

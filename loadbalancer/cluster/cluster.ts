@@ -28,7 +28,7 @@ export interface ClusterOptions {
 
 export interface Cluster extends AsyncDisposable {
   readonly redis: RedisProcess;
-  /** Every node started, in order, also those that ended since. */
+  /** Every node started, in order, also those that ended since; one started again takes the place of the former. */
   readonly nodes: readonly NodeProcess[];
   readonly haproxy: HaproxyProcess;
   /** For clients, through HAProxy: `http://127.0.0.1:<port>`. */
@@ -40,6 +40,8 @@ export interface Cluster extends AsyncDisposable {
   readonly apiKey: string;
   /** Starts one more node and lets HAProxy send to it. */
   addNode(): Promise<NodeProcess>;
+  /** Stops a node so that it drains, starts it again at its address, and resolves when HAProxy sends to it. */
+  restartNode(name: string): Promise<NodeProcess>;
   /** Makes HAProxy send to the nodes that run, and to no others. */
   refreshMembership(): Promise<void>;
   /** Nodes first, so that they drain while their clients can still be told; then HAProxy, then Redis. */
@@ -47,6 +49,8 @@ export interface Cluster extends AsyncDisposable {
 }
 
 const MIN_SLOTS = 16;
+/** Longer than the drain timeout of a node, so that what ends it is the node itself. */
+const RESTART_TIMEOUT_MS = 40_000;
 
 /** Waits for all, also when one fails, so that whatever did start is known and can be stopped. */
 async function startAll<T extends { stop(): Promise<void> }>(starts: readonly Promise<T>[]): Promise<T[]> {
@@ -69,10 +73,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await haproxy?.stop();
     await redis.stop();
   };
-  const start = (index: number): Promise<NodeProcess> =>
+  const start = (index: number, port = options.ports?.[index]): Promise<NodeProcess> =>
     startNode({
       name: `node-${index + 1}`,
-      port: options.ports?.[index],
+      port,
       redisUrl: redis.url,
       apiKey,
       entry: options.entry,
@@ -107,6 +111,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       addNode: async () => {
         const node = await start(nodes.length);
         nodes.push(node);
+        await refreshMembership();
+        return node;
+      },
+      restartNode: async (name) => {
+        const index = nodes.findIndex((node) => node.name === name);
+        const old = nodes[index];
+        if (old === undefined) throw new Error(`no node is called ${name}`);
+        await old.stop(RESTART_TIMEOUT_MS);
+        const node = await start(index, old.port);
+        nodes[index] = node;
         await refreshMembership();
         return node;
       },
