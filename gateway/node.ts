@@ -276,8 +276,12 @@ export const createNode = (options: NodeOptions): Node => {
 
   const drainOnce = async (plan: DrainPlan, budgetMs: number): Promise<void> => {
     await moving.drain.run(plan, budgetMs);
-    // What was accepted is answered before the broker goes; its own timeout bounds the wait.
-    await Promise.allSettled(pendingRequests);
+    // What was accepted is answered before the broker goes; its own timeout bounds the wait. What is answered gets a turn of
+    // the loop to leave, and what had arrived by then to be read: an exit would reset its connections.
+    do {
+      await Promise.allSettled(pendingRequests);
+      await new Promise((resolve) => setImmediate(resolve));
+    } while (pendingRequests.size > 0);
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);

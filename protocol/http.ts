@@ -11,6 +11,7 @@ import {
   MAX_DRAIN_TIMEOUT_MS,
   MAX_HISTORY_LIMIT,
   MAX_PUBLISH_CHANNELS,
+  MIN_DRAIN_TIMEOUT_MS,
 } from './limits.ts';
 import { epochSchema, offsetSchema } from './position.ts';
 import { replySchemas } from './replies.ts';
@@ -190,7 +191,7 @@ export const drainBodySchema = Type.Object(
     ),
     timeoutMs: Type.Optional(
       Type.Integer({
-        minimum: 0,
+        minimum: MIN_DRAIN_TIMEOUT_MS,
         maximum: MAX_DRAIN_TIMEOUT_MS,
         description: 'until its process has ended; as configured when absent',
       }),
