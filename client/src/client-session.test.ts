@@ -89,6 +89,26 @@ it('takes what the server subscribed along before it leaves the old connection, 
   expect(made).toEqual([['subscribed', 'message 6', 'message 7', 'message 8']]);
 });
 
+it('does not let the server bring back what was left after a move that failed', async () => {
+  const { connect, client, server, clock } = createFixture();
+  const made: string[] = [];
+  client.on('subscription', ({ channel }) => made.push(channel));
+  const old = await connect();
+  client.subscribe('news');
+  old.reply(await old.next('subscribe'), subscribedAt(0));
+  old.push({ type: 'reconnect', afterMs: 0, withinMs: 60_000, reason: 'drain' });
+  await clock.advance(0);
+  // It took the session before it broke: what the old connection forgets, the session does not.
+  (await server.accept()).drop();
+  client.unsubscribe('news');
+  old.reply(await old.next('unsubscribe'), { type: 'unsubscribed', channel: 'news' });
+  await clock.advance(1000);
+  const next = await server.accept();
+  next.push({ ...subscribedAt(0), recovered: true });
+  expect((await next.next('unsubscribe')).channel).toBe('news');
+  expect(made).toEqual([]);
+});
+
 it('does not let the server bring back what was left during a move', async () => {
   const { connect, client, server, clock } = createFixture();
   const made: string[] = [];
