@@ -63,6 +63,8 @@ const ANNOUNCE_MS = 1000;
 const REFUSED_RETRY_MS = 1000;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
+/** Turns in which a node that ends answers what had arrived; more would let steady requests keep it from ending. */
+const LAST_ANSWER_ROUNDS = 2;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Channel logs together may keep this part of the memory budget. */
@@ -256,11 +258,11 @@ export const createNode = (options: NodeOptions): Node => {
   };
 
   const begin = async (timeoutMs: number): Promise<DrainAnswer> => {
-    const hadBegun = stage === 'serving';
+    const isMember = stage === 'serving';
     stage = 'draining';
     onDraining(timeoutMs);
     // The others are not to count on this node, nor send it theirs.
-    if (hadBegun) announce();
+    if (isMember) announce();
     const budgetMs = Math.max(0, timeoutMs - SHUTDOWN_RESERVE_MS);
     const plan = await moving.drain.plan(budgetMs);
     logger.info({ event: 'drain', timeoutMs, ...plan }, 'draining');
@@ -277,11 +279,11 @@ export const createNode = (options: NodeOptions): Node => {
   const drainOnce = async (plan: DrainPlan, budgetMs: number): Promise<void> => {
     await moving.drain.run(plan, budgetMs);
     // What was accepted is answered before the broker goes; its own timeout bounds the wait. What is answered gets a turn of
-    // the loop to leave, and what had arrived by then to be read: an exit would reset its connections.
-    do {
+    // the loop to leave, and what had arrived by then to be answered as well: an exit resets its connections.
+    for (let round = 0; round < LAST_ANSWER_ROUNDS; round++) {
       await Promise.allSettled(pendingRequests);
       await new Promise((resolve) => setImmediate(resolve));
-    } while (pendingRequests.size > 0);
+    }
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
