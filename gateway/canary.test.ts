@@ -109,6 +109,7 @@ describe('a canary on its broker', () => {
       onPublications(run) {
         if (path.delivers) ours.push(canary.handlePublications(run));
       },
+      onEphemeral: () => undefined,
       onInterrupted: () => undefined,
       tails: () => [],
       onRestored: () => undefined,

@@ -45,6 +45,8 @@ export interface ListenersOptions {
 export interface Listeners {
   readonly port: number;
   readonly internalPort: number | undefined;
+  /** Hands a text frame to every socket that joined the topic. */
+  publish(topic: string, frame: Buffer): void;
   /** Stops accepting; open sockets stay. */
   close(): void;
 }
@@ -105,14 +107,15 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
 
   const app = createApp();
   serveWebSocket(app, '/v1/ws', options.webSocket);
+  const publish = (topic: string, frame: Buffer): void => void app.publish(topic, frame, false);
   if (config.internalPort === undefined) {
     serve(app, [...serverApi, ...operations(false), ...forClients]);
-    return { port: await open(app, config.port), internalPort: undefined, close };
+    return { port: await open(app, config.port), internalPort: undefined, publish, close };
   }
   const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
   serve(app, [...healthOnly, ...forClients]);
   const internal = createApp();
   serve(internal, [...serverApi, ...operations(true)]);
   const internalPort = await open(internal, config.internalPort);
-  return { port: await open(app, config.port), internalPort, close };
+  return { port: await open(app, config.port), internalPort, publish, close };
 };

@@ -95,6 +95,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
     delayMs: () => coalesceDelayMs(loop.utilisation, config.coalesceMaxMs),
+    publishNative: (topic, frame) => listeners?.publish(topic, frame),
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
     onError,

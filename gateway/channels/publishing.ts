@@ -33,12 +33,15 @@ export interface Publishing {
   /** Throws `Failure` badRequest when the data cannot be carried unchanged. */
   write(content: Content): WrittenContent;
   /**
-   * Resolves with the position once the publication is in the log. Calls for one channel keep their order.
+   * Resolves with the position once the publication is in the log, or without one once an ephemeral message is on its way. Calls for one channel keep their order.
    * Rejects with `Failure` (limitExceeded, notAvailable), or with `BrokerUnavailableError` when the outcome is unknown:
    * a retry with the same messageId is safe.
    */
-  publish(order: PublishOrder): Promise<PublishResult>;
+  publish(order: PublishOrder): Promise<Published>;
 }
+
+/** On an ephemeral channel there is no position; the nodes that listen were told, and nobody remembers message ids. */
+export type Published = PublishResult | { readonly duplicate: false; readonly epoch?: never; readonly offset?: never };
 
 export interface PublishingOptions {
   readonly broker: Broker;
@@ -66,17 +69,18 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock }: Publis
     metrics.count('weir_publish_errors_total', { name: failureName(thrown) });
   };
 
-  const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<PublishResult> => {
+  const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<Published> => {
     const namespace = namespaceOf(channel);
-    if (namespace.class === 'ephemeral')
-      throw new Failure('notAvailable', 'ephemeral channels are not available on this node');
     const { body, timeMs, key } = content;
     if (namespace.maxMessageBytes !== undefined && body.length > namespace.maxMessageBytes) {
       const message = `data: expected a message of at most ${namespace.maxMessageBytes} bytes, got ${body.length}`;
       throw new Failure('limitExceeded', message);
     }
     const startedMs = clock.monotonicMs();
-    const result = await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
+    const result: Published =
+      namespace.class === 'ephemeral'
+        ? await broker.publishEphemeral({ channel, body, timeMs }).then(() => ({ duplicate: false }))
+        : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
     metrics.observe('weir_publish_duration_seconds', (clock.monotonicMs() - startedMs) / 1000);
     if (result.duplicate) metrics.count('weir_publications_duplicate_total');
     else {

@@ -6,6 +6,7 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
+import { createEphemeral } from './ephemeral.ts';
 import { createHub, type Hub } from './hub.ts';
 import { createRings, type RingOptions } from './rings.ts';
 
@@ -16,6 +17,8 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly boundsOf: (channel: string) => HistoryBounds;
   /** Delay before the next flush, ms; asked once per flush. */
   readonly delayMs: () => number;
+  /** Hands a frame to every socket that listens to the topic; absent where no socket can. */
+  readonly publishNative?: (topic: string, frame: Buffer) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
@@ -52,8 +55,11 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     onProgress: (channel) => catchUp.handleProgress(channel),
     onFlushed: (channel) => rings.settle(channel),
   });
+  const { publishNative = () => undefined } = options;
+  const ephemeral = createEphemeral({ broker, metrics, delayMs, publishNative, onError });
   const hub = createHub({
     broker,
+    ephemeral,
     catchUp,
     markDirty,
     onClosed: (channel) => rings.release(channel),
@@ -63,7 +69,10 @@ export const createFanout = (options: FanoutOptions): Fanout => {
   });
   return {
     hub,
-    handleDrain: (subscriber) => catchUp.handleDrain(subscriber),
+    handleDrain(subscriber) {
+      catchUp.handleDrain(subscriber);
+      ephemeral.handleDrain(subscriber);
+    },
     get currentDelayMs() {
       return dispatcher.currentDelayMs;
     },
@@ -72,6 +81,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     },
     close() {
       hub.close();
+      ephemeral.close();
       catchUp.close();
       dispatcher.close();
       rings.close();

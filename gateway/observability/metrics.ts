@@ -114,7 +114,15 @@ export const metricDeclarations = {
   weir_gaps_total: counterOf(
     'Gap receipts, by reason: lost once per channel, the others once per subscription that was sent one.',
     'reason',
-    ['lost', 'epoch', 'expired', 'conflated'],
+    ['lost', 'epoch', 'expired', 'conflated', 'dropped'],
+  ),
+  weir_ephemeral_behind: gauge(
+    'Subscriptions of ephemeral channels that receive nothing until their socket has drained.',
+  ),
+  weir_messages_dropped_total: counterOf(
+    'Messages of ephemeral channels that a connection was not sent, by reason (behind: its socket took no more; overrun: more came than the node hands over).',
+    'reason',
+    ['behind', 'overrun'],
   ),
   weir_heals_total: counterOf('Channels healed after missed publications, by outcome (complete, gap).', 'outcome', [
     'complete',

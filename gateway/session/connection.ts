@@ -10,7 +10,8 @@ import type { IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
-import type { Attached } from '../fanout/hub.ts';
+import type { EphemeralSubscription } from '../fanout/ephemeral.ts';
+import type { AnySubscription, Attached } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
 
@@ -25,7 +26,7 @@ export interface ConnectionHost {
   run(connection: Connection, command: Command): void;
   /** Any thrown value as what the client may know of it. */
   toFailure(connection: Connection, thrown: unknown): Failure;
-  unsubscribe(subscription: Subscription): void;
+  unsubscribe(subscription: AnySubscription): void;
   /** Called once per connection, while its subscriptions are still there. */
   onClosing(connection: Connection, code: number): void;
   /** The socket's backlog shrank. */
@@ -39,7 +40,7 @@ const ANONYMOUS: Who = { kind: 'anonymous' };
 export type ConnectionState = 'open' | 'connected' | 'closed';
 
 /** A subscription that is being opened; becomes the subscription itself. */
-export type SubscriptionEntry = Subscription | Promise<Attached>;
+export type SubscriptionEntry = AnySubscription | Promise<Attached | EphemeralSubscription>;
 
 export class Connection implements Subscriber, SocketListener {
   readonly id: string;
@@ -159,6 +160,16 @@ export class Connection implements Subscriber, SocketListener {
 
   cork(write: () => void): void {
     this.socket?.cork(write);
+  }
+
+  listen(topic: string): boolean {
+    const topics = this.socket?.topics;
+    topics?.join(topic);
+    return topics !== undefined;
+  }
+
+  unlisten(topic: string): void {
+    this.socket?.topics?.leave(topic);
   }
 
   bufferedBytes(): number {

@@ -44,7 +44,11 @@ describe('two keys at once', () => {
 describe('unknown keys from one address', () => {
   it('are 401, then 429 with the time to wait, also for a right key never used from there', async () => {
     const [unknown, limited] = [await refused('unknown'), await refused('limited')];
-    expect(await statuses('192.0.2.2', wrong(MAX_FAILURES + 2))).toEqual([...wrong(MAX_FAILURES).map(() => 401), 429, 429]);
+    expect(await statuses('192.0.2.2', wrong(MAX_FAILURES + 2))).toEqual([
+      ...wrong(MAX_FAILURES).map(() => 401),
+      429,
+      429,
+    ]);
     const answer = await from('192.0.2.2', API_KEY);
     expect(answer).toMatchObject({ status: 429, body: { code: 111, temporary: true } });
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(60);

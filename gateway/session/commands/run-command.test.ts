@@ -64,7 +64,7 @@ beforeEach(() => {
     access: createAccess(namespaceOf),
     namespaceOf,
     publishing: {} as SessionServices['publishing'],
-    reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
+    reading: { read: ({ channel }) => pend(reads, channel), isNumbered: () => true },
     sessions: noSessions,
     metrics,
     clock: systemClock,

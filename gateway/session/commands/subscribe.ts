@@ -3,7 +3,8 @@ import type { CommandOf } from '../../../protocol/commands.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
 import { Failure } from '../../failure.ts';
 import type { NamespaceConfig } from '../../config/namespaces.ts';
-import type { Attached } from '../../fanout/hub.ts';
+import { EphemeralSubscription } from '../../fanout/ephemeral.ts';
+import type { AnySubscription, Attached } from '../../fanout/hub.ts';
 import type { StartOrder } from '../../fanout/starting.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
@@ -28,13 +29,17 @@ const orderOf = (command: SubscriptionOrder, namespace: NamespaceConfig): StartO
   return { since, policy, window: window ?? DEFAULT_ACK_WINDOW };
 };
 
-const subscribed = ({ subscription, position, recovered }: Attached): ReplyOf<'subscribed'> => ({
-  type: 'subscribed',
-  channel: subscription.channel.name,
-  ...position,
-  recovered,
-  policy: subscription.policy,
-});
+type Opened = Attached | EphemeralSubscription;
+
+const subscriptionOf = (opened: Opened): AnySubscription =>
+  opened instanceof EphemeralSubscription ? opened : opened.subscription;
+
+const subscribed = (opened: Opened): ReplyOf<'subscribed'> => {
+  const { channel, policy } = subscriptionOf(opened);
+  const where =
+    opened instanceof EphemeralSubscription ? { recovered: true } : { ...opened.position, recovered: opened.recovered };
+  return { type: 'subscribed', channel: channel.name, ...where, policy };
+};
 
 /** Ends what the connection holds of a channel, open or being opened. */
 export const endSubscription = (connection: Connection, channel: string, hub: SessionServices['hub']): void => {
@@ -48,7 +53,7 @@ export const endSubscription = (connection: Connection, channel: string, hub: Se
 const awaitOpening = async (
   connection: Connection,
   channel: string,
-  opening: Promise<Attached>,
+  opening: Promise<Opened>,
   services: SessionServices,
 ): Promise<ReplyOf<'subscribed'>> => {
   // The connection may have closed, or the channel been unsubscribed, while it was being opened.
@@ -57,21 +62,21 @@ const awaitOpening = async (
     connection.abandonedOpenings--;
     return new Withdrawn('notSubscribed', `${channel} was unsubscribed before it was open`);
   };
-  let attached: Attached;
+  let opened: Opened;
   try {
-    attached = await opening;
+    opened = await opening;
   } catch (thrown) {
     if (isWithdrawn()) throw withdrawn();
     connection.subscriptions.delete(channel);
     throw thrown;
   }
   if (isWithdrawn()) {
-    services.hub.unsubscribe(attached.subscription);
+    services.hub.unsubscribe(subscriptionOf(opened));
     throw withdrawn();
   }
-  connection.subscriptions.set(channel, attached.subscription);
+  connection.subscriptions.set(channel, subscriptionOf(opened));
   services.sessions.handleChanged(connection);
-  return subscribed(attached);
+  return subscribed(opened);
 };
 
 /** What a subscription is opened with, by a command or from a session. */
@@ -99,18 +104,22 @@ export const openSubscription = (
     throw new Failure('limitExceeded', message);
   }
   services.access.require('subscribe', who, channel, { subscribed: false });
-  services.reading.requireNumbered(channel);
+  const namespace = services.namespaceOf(channel);
+  const isEphemeral = namespace.class === 'ephemeral';
+  if (isEphemeral && since !== undefined)
+    throw new Failure('notAvailable', `since: ${channel} is ephemeral, it has no positions to start from`);
   // A position comes from an earlier subscription; everything else asks for what was there before this client.
   const readsHistory = since === 'earliest' || (since !== undefined && 'last' in since);
   if (readsHistory) services.access.require('history', who, channel, { subscribed: false });
-  const order = orderOf(wanted, services.namespaceOf(channel));
+  const order = orderOf(wanted, namespace);
   if (replaced === 1) endRestored(connection, channel, services);
-  const opening = services.hub.subscribe(connection, channel, order);
+  const { hub } = services;
+  const opening = isEphemeral ? hub.subscribeEphemeral(connection, channel) : hub.subscribe(connection, channel, order);
   if (opening instanceof Promise) {
     subscriptions.set(channel, opening);
     return awaitOpening(connection, channel, opening, services);
   }
-  subscriptions.set(channel, opening.subscription);
+  subscriptions.set(channel, subscriptionOf(opening));
   services.sessions.handleChanged(connection);
   return subscribed(opening);
 };
