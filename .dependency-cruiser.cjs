@@ -6,6 +6,7 @@ const gatewayLayers = [
   'observability',
   'transports',
   'access',
+  'hooks',
   'config',
   'dialects',
   'fanout',

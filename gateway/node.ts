@@ -15,6 +15,7 @@ import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
 import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
+import { createHooks } from './hooks/hooks.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
@@ -159,8 +160,10 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           toFailure: failureOf,
           onError,
         });
+  const hooks = createHooks({ settings: config, nodeName: config.nodeName, clock, ids, random: Math.random, metrics });
   const services: SessionServices = {
     settings: config,
+    hooks,
     hub,
     access: createAccess(namespaceOf),
     namespaceOf,
@@ -266,6 +269,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     deadlines.close();
     fanout.close();
     loop.close();
+    hooks.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
   };

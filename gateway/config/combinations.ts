@@ -4,7 +4,7 @@ import { weaknessOf } from '../access/api-key-entries.ts';
 import type { ConfigKey, ConfigValues } from './keys.ts';
 
 /** Shortest HMAC secret in production: the output of SHA-256 (RFC 7518 §3.2). */
-const MIN_JWT_SECRET_BYTES = 32;
+const MIN_HMAC_SECRET_BYTES = 32;
 
 export interface CombinationContext {
   readonly config: ConfigValues;
@@ -32,7 +32,26 @@ const keyFileProblem = (path: string, readFile: (path: string) => string): strin
   }
 };
 
+const HOOK_URLS = ['hookSubscribeUrl', 'hookPublishUrl', 'hookRpcUrl'] as const;
+
 const rules: readonly Rule[] = [
+  ...HOOK_URLS.map(
+    (key): Rule => ({
+      keys: [key, 'hookSecret'],
+      check: ({ config }) =>
+        when(
+          config[key] !== undefined && config.hookSecret === undefined,
+          'is set, but its calls cannot be signed: set hookSecret',
+        ),
+    }),
+  ),
+  {
+    keys: ['hookSecret', 'profile'],
+    check: ({ config: { hookSecret, profile } }) => {
+      const weakness = hookSecret === undefined ? undefined : weaknessOf(hookSecret, MIN_HMAC_SECRET_BYTES);
+      return profile === 'development' || weakness === undefined ? [] : [weakness];
+    },
+  },
   {
     keys: ['internalPort', 'port'],
     check: ({ config: { internalPort, port } }) =>
@@ -69,7 +88,7 @@ const rules: readonly Rule[] = [
   {
     keys: ['jwtSecret', 'profile'],
     check: ({ config: { jwtSecret, profile } }) => {
-      const weakness = jwtSecret === undefined ? undefined : weaknessOf(jwtSecret, MIN_JWT_SECRET_BYTES);
+      const weakness = jwtSecret === undefined ? undefined : weaknessOf(jwtSecret, MIN_HMAC_SECRET_BYTES);
       return profile === 'development' || weakness === undefined ? [] : [weakness];
     },
   },

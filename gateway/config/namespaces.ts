@@ -52,6 +52,14 @@ export const namespaceKeys = {
   subscribe: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may subscribe.' }),
   publish: choice(AUDIENCES, { default: openInDevelopment, description: 'Which clients may publish.' }),
   historyAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read history.' }),
+  hookSubscribe: flag({
+    default: value(true),
+    description: 'Whether `hookSubscribeUrl`, where it is set, is asked about subscriptions.',
+  }),
+  hookPublish: flag({
+    default: value(true),
+    description: "Whether `hookPublishUrl`, where it is set, is asked about clients' publications.",
+  }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
     description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
@@ -73,6 +81,8 @@ export interface NamespaceConfig extends NamespaceRights {
   readonly policies: readonly DeliveryPolicy[];
   readonly presence: boolean;
   readonly joinLeave: boolean;
+  readonly hookSubscribe: boolean;
+  readonly hookPublish: boolean;
   /** Bytes of `data`; undefined: the bounds of frames and bodies alone apply. */
   readonly maxMessageBytes: number | undefined;
 }

@@ -12,6 +12,7 @@ import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
 import type { EphemeralSubscription } from '../fanout/ephemeral.ts';
 import type { AnySubscription, Attached } from '../fanout/hub.ts';
+import type { Asker } from '../hooks/hooks.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
 
@@ -72,6 +73,12 @@ export class Connection implements Subscriber, SocketListener {
     this.host = host;
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
+  }
+
+  /** As hooks name it. */
+  get asker(): Asker {
+    const { who, id: connection, address } = this;
+    return { connection, address, user: who.kind === 'user' ? who.user : undefined };
   }
 
   isOpen(): boolean {

@@ -1,6 +1,7 @@
 // What commands work with: one bundle, made by the node, shared by all connections.
 import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
 import type { Access } from '../access/access.ts';
@@ -25,6 +26,7 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  readonly hooks: Hooks;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';

@@ -18,6 +18,7 @@ import { broker } from './rows/broker.ts';
 import { fanOut } from './rows/fan-out.ts';
 import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
+import { hooks } from './rows/hooks.ts';
 import { latency } from './rows/latency.ts';
 import { processRow } from './rows/process.ts';
 import { sockets } from './rows/sockets.ts';
@@ -35,6 +36,7 @@ export const clusterRows: readonly RowDefinition[] = [
   sockets,
   backpressure,
   broker,
+  hooks,
   processRow,
   haproxy,
 ];

@@ -65,6 +65,12 @@ beforeEach(() => {
     namespaceOf,
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), isNumbered: () => true },
+    hooks: {
+      subscribe: () => undefined,
+      publish: () => undefined,
+      rpc: () => Promise.resolve(1),
+      close: () => undefined,
+    },
     sessions: noSessions,
     metrics,
     clock: systemClock,

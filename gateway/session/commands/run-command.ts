@@ -9,6 +9,7 @@ import { handleConnect } from './connect.ts';
 import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
 import { handlePublish } from './publish.ts';
+import { handleRpc } from './rpc.ts';
 import { handleSubscribe, Withdrawn } from './subscribe.ts';
 import { handleUnsubscribe } from './unsubscribe.ts';
 
@@ -24,7 +25,7 @@ const PENDING_RETRY_MS = 200;
 /** What a command holds in the node until it is answered. Subscriptions have a bound of their own. */
 const pendingBytesOf = (connection: Connection, { type }: Command): number => {
   if (type === 'history') return HISTORY_BYTES;
-  return type === 'publish' ? Math.max(MIN_PUBLISH_BYTES, connection.commandBytes) : 0;
+  return type === 'publish' || type === 'rpc' ? Math.max(MIN_PUBLISH_BYTES, connection.commandBytes) : 0;
 };
 
 /** A single command is always taken, however large. */
@@ -49,11 +50,12 @@ const perform = (
       return handlePublish(connection, command, services);
     case 'history':
       return handleHistory(connection, command, services);
+    case 'rpc':
+      return handleRpc(connection, command, services);
     case 'ping':
       return handlePing();
     case 'refresh':
     case 'presence':
-    case 'rpc':
       throw new Failure('notAvailable', `${command.type} is not available on this node`);
     case 'ack':
       handleAck(connection, command, services);

@@ -88,11 +88,15 @@ const endRestored = (connection: Connection, channel: string, { sessions, hub }:
   endSubscription(connection, channel, hub);
 };
 
-/** Opens a subscription with all its checks. Throws or rejects with `Failure` or `BrokerUnavailableError`. */
+/**
+ * Opens a subscription with all its checks. `ask` may have the application decide too, once the rights allow it; its refusal is
+ * that of the subscription. Throws or rejects with `Failure` or `BrokerUnavailableError`.
+ */
 export const openSubscription = (
   connection: Connection,
   wanted: SubscriptionOrder,
   services: SessionServices,
+  ask: () => Promise<void> | undefined = () => undefined,
 ): ReplyOf<'subscribed'> | Promise<ReplyOf<'subscribed'>> => {
   const { channel, since } = wanted;
   const { subscriptions, who } = connection;
@@ -114,7 +118,9 @@ export const openSubscription = (
   const order = orderOf(wanted, namespace);
   if (replaced === 1) endRestored(connection, channel, services);
   const { hub } = services;
-  const opening = isEphemeral ? hub.subscribeEphemeral(connection, channel) : hub.subscribe(connection, channel, order);
+  const open = (): Opened | Promise<Opened> =>
+    isEphemeral ? hub.subscribeEphemeral(connection, channel) : hub.subscribe(connection, channel, order);
+  const opening = ask()?.then(open) ?? open();
   if (opening instanceof Promise) {
     subscriptions.set(channel, opening);
     return awaitOpening(connection, channel, opening, services);
@@ -125,7 +131,10 @@ export const openSubscription = (
 };
 
 export const handleSubscribe: CommandHandler<'subscribe'> = (connection, command, services) => {
-  const reply = openSubscription(connection, command, services);
-  services.sessions.take(connection, command.channel);
+  const { channel } = command;
+  const ask = () =>
+    services.namespaceOf(channel).hookSubscribe ? services.hooks.subscribe(connection.asker, channel) : undefined;
+  const reply = openSubscription(connection, command, services, ask);
+  services.sessions.take(connection, channel);
   return reply;
 };
