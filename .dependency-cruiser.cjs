@@ -7,6 +7,7 @@ const gatewayLayers = [
   'overload',
   'transports',
   'access',
+  'hooks',
   'config',
   'dialects',
   'fanout',

@@ -19,7 +19,7 @@ import { createHistoryRouter } from './history-router.ts';
 import { createKeySpace } from './keys.ts';
 import { createReconnectSchedule } from './reconnect-schedule.ts';
 import { createProbeChannels } from './probe-channels.ts';
-import { decodeRun } from './record.ts';
+import { decodeEphemeral, decodeRun, isEphemeral } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
 import { createRedisLimits } from './redis-limits.ts';
 import { createRedisRevocations } from './redis-revocations.ts';
@@ -241,10 +241,16 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
       return shard.publisher.publish(request);
     },
+    publishEphemeral(request) {
+      const shard = shards.of(keySpace.of(request.channel).partition);
+      if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
+      return shard.ephemeral.publish(request);
+    },
     subscribe(channel) {
       const { topic, partition } = keySpace.of(channel);
       return shards.subscriberOf(partition).subscribe(topic, partition, (message) => {
-        events?.onPublications(decodeRun(channel, message));
+        if (isEphemeral(message)) events?.onEphemeral(decodeEphemeral(channel, message));
+        else events?.onPublications(decodeRun(channel, message));
       });
     },
     unsubscribe(channel) {

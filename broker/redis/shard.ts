@@ -7,6 +7,7 @@ import type { History } from '../history.ts';
 import type { KeySpace } from './keys.ts';
 import type { Redis } from 'ioredis';
 import { createLink, type Link } from './link.ts';
+import { createEphemeralPublisher, type EphemeralPublisher } from './ephemeral-publisher.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createRedisHistory } from './redis-history.ts';
 import { createReplicaWait } from './replicas.ts';
@@ -42,6 +43,7 @@ export interface ShardEvents {
 export interface Shard {
   readonly url: string;
   readonly publisher: Publisher;
+  readonly ephemeral: EphemeralPublisher;
   readonly history: History;
   readonly subscriber: Subscriber;
   readonly commands: Link;
@@ -119,6 +121,12 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     onFailure: events.onDoubt,
     onError,
   });
+  const ephemeral = createEphemeralPublisher({
+    keySpace,
+    publishTimeoutMs: settings.publishTimeoutMs,
+    redis: () => commands.redis,
+    isUp: () => commands.isUp(),
+  });
   const subscriber = createSubscriber({
     redis: () => subscriberLink.redis,
     isUp: () => subscriberLink.isUp(),
@@ -171,6 +179,7 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
   return {
     url,
     publisher,
+    ephemeral,
     history,
     subscriber,
     commands,
