@@ -56,6 +56,7 @@ const startAddress = async (first: number): Promise<Address> => {
 
 interface Pair extends AsyncDisposable {
   readonly master: Redis;
+  readonly replica: Redis;
   /** With a lease, unless told otherwise; the newest publications it receives are what `tails` makes of them. */
   node(name: string, options?: NodeOptions): Promise<{ readonly broker: Broker; readonly events: Recorder }>;
   stop(broker: Broker): Promise<void>;
@@ -94,6 +95,7 @@ const startPair = async (): Promise<Pair> => {
   const brokers = new Set<Broker>();
   return {
     master,
+    replica,
     async node(name, { leased = true, tails, ...more }: NodeOptions = {}) {
       const broker = createRedisBroker({
         url: `redis://127.0.0.1:${address.port}`,
@@ -322,6 +324,26 @@ test('a tail of which something is missing ends the epoch of its channel, and of
   expect(afterX?.offset).toBe(0);
   expect(afterY).toEqual({ epoch: y?.epoch, offset: 5 });
   expect((await readAll(a.broker, 'y')).publications.map(dataOf)).toEqual(['kept', ...named('y', 2, 5)]);
+});
+
+test('what is held of a life that ended never comes into a later one', async () => {
+  await using pair = await startPair();
+  const last = (all: readonly ChannelTail[]): ChannelTail[] =>
+    all.map((tail) => ({ ...tail, publications: tail.publications.slice(-2) }));
+  const [a, b] = [await pair.node('a', { tails: last }), await pair.node('b', { leased: false })];
+  await a.broker.subscribe('x');
+  await b.broker.publish(requestFor('known', 'kept'));
+  await pair.replicated();
+  pair.cutReplication();
+  // Nothing of it is replicated, and of its first publications nobody knows any more.
+  const [old] = await publishAs(b.broker, 'x', named('old', 1, 5));
+  await vi.waitFor(() => expect(a.events.offsets('x')).toEqual(range(1, 5)), WAIT);
+  await pair.stop(b.broker);
+  await pair.failOver();
+  await a.broker.history.positions(['known']);
+  expect(await pair.replica.keys('*:h:x')).toHaveLength(1);
+  expect((await a.broker.publish(requestFor('x', 'new'))).epoch).not.toBe(old?.epoch);
+  expect(await pair.replica.keys('*:h:x')).toEqual([]);
 });
 
 test.each(['positions', 'history'] as const)(
