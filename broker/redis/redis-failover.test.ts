@@ -296,6 +296,23 @@ test('a node that started later learns from the others whose knowledge is gone',
   expect((await later.broker.publish(requestFor('x', 'next'))).epoch).not.toBe(kept.epoch);
 });
 
+test('a node that started a moment ago and knows nobody does not decide before others could answer', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a', { leaseMs: 200 }), await pair.node('b', { leaseMs: 200 })];
+  await a.broker.control.announce(null);
+  const kept = await a.broker.publish(requestFor('x', 'kept'));
+  await pair.replicated();
+  pair.cutReplication();
+  await b.broker.publish(requestFor('x', 'known to one'));
+  await pair.stop(b.broker);
+  // An outage that outlasts every lease.
+  const [lives = ''] = await pair.master.keys('*:lives');
+  await vi.waitFor(async () => expect(await pair.master.zcount(lives, Date.now(), '+inf')).toBe(0), WAIT);
+  await pair.failOver();
+  const young = await pair.node('c', { leased: false });
+  expect((await young.broker.publish(requestFor('x', 'next'))).epoch).not.toBe(kept.epoch);
+});
+
 test('a tail of which something is missing ends the epoch of its channel, and of no other', async () => {
   await using pair = await startPair();
   const [a, b] = [
