@@ -8,6 +8,7 @@ import type { KeySpace } from './keys.ts';
 import type { Redis } from 'ioredis';
 import { createLink, type Link } from './link.ts';
 import { createEphemeralPublisher, type EphemeralPublisher } from './ephemeral-publisher.ts';
+import type { OwnTail } from './own-tail.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createRedisHistory } from './redis-history.ts';
 import { createReplicaWait } from './replicas.ts';
@@ -21,6 +22,7 @@ export interface ShardSettings {
   readonly publishTimeoutMs: number;
   /** Replicas that must have a publication before it is acknowledged; 0 waits for none. */
   readonly minReplicas: number;
+  readonly ownTail: OwnTail;
   readonly numberingTtlMs: number;
   readonly unpublishedTtlMs: number;
   readonly idempotencyWindowMs: number;
@@ -112,6 +114,7 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     randomId,
     publishTimeoutMs,
     replicated: minReplicas > 0 ? createReplicaWait(minReplicas, publishTimeoutMs) : undefined,
+    ownTail: settings.ownTail,
     numberingTtlMs,
     idempotencyWindowMs: settings.idempotencyWindowMs,
     redis: () => publishLink.redis,
