@@ -71,6 +71,12 @@ const comparison = ({ scenario, outcomes }: ScenarioReport): string => {
         cells[`${server} / raw`] = `${thousands(own / reference)} ×`;
       }
     }
+    const [alone, replicated] = (['weir-redis', 'weir-replicated'] as const).map((server) =>
+      figureOf(outcomes.get(server), figure.name),
+    );
+    if (alone !== undefined && replicated !== undefined && alone > 0) {
+      cells['weir-replicated / weir-redis'] = `${thousands(replicated / alone)} ×`;
+    }
     const verdict = judge(figure, outcomes);
     const sign = figure.better === 'higher' ? '>=' : '<=';
     if (verdict !== undefined) cells['bar'] = `${sign} ${thousands(verdict.limit)}: ${verdict.verdict}`;

@@ -7,11 +7,18 @@ import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
-import { startRedis } from '../loadbalancer/cluster/redis-process.ts';
+import { type RedisProcess, startRedis } from '../loadbalancer/cluster/redis-process.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 
-export const SERVER_NAMES = ['raw-uws', 'npm-ws', 'weir-redis', 'weir-memory', 'weir-cluster'] as const;
+export const SERVER_NAMES = [
+  'raw-uws',
+  'npm-ws',
+  'weir-redis',
+  'weir-replicated',
+  'weir-memory',
+  'weir-cluster',
+] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
 
 export interface BenchServer extends AsyncDisposable {
@@ -80,7 +87,7 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
   const cluster = await startCluster({ nodes: CLUSTER_NODES, entry: 'built', env: { WEIR_LOG_LEVEL: 'warn' } });
   // Beside the load generator on its core three nodes would measure the lack of cores.
-  for (const { pid } of [cluster.redis, cluster.haproxy, ...cluster.nodes]) await pinning.release(pid);
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent, ...cluster.nodes]) await pinning.release(pid);
   return {
     name: 'weir-cluster',
     port: cluster.haproxy.port,
@@ -91,11 +98,26 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   };
 };
 
-const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): Promise<BenchServer> => {
+type WeirName = 'weir-redis' | 'weir-replicated' | 'weir-memory';
+
+/** None, or the master and what replicates it. */
+const startRedisFor = async (name: WeirName): Promise<readonly RedisProcess[]> => {
+  if (name === 'weir-memory') return [];
+  const args = ['--repl-diskless-sync-delay', '0'];
+  const master = await startRedis({ args });
+  if (name === 'weir-redis') return [master];
+  return [master, await startRedis({ args: [...args, '--replicaof', '127.0.0.1', String(master.port)] })];
+};
+
+const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
-  const redis = name === 'weir-redis' ? await startRedis() : undefined;
-  // On the load generator's core it would wait for a process that never sleeps, and that wait would count as ours.
-  if (redis !== undefined) await pinning.release(redis.pid);
+  const servers = await startRedisFor(name);
+  const [redis] = servers;
+  const stopRedis = async (): Promise<void> => {
+    await Promise.all(servers.map((server) => server.stop()));
+  };
+  // On the load generator's core they would wait for a process that never sleeps, and that wait would count as ours.
+  for (const { pid } of servers) await pinning.release(pid);
   const apiKey = randomBytes(16).toString('hex');
   const node = await startNode({
     name: `bench-${name}`,
@@ -103,9 +125,9 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    env: { WEIR_LOG_LEVEL: 'warn' },
+    env: { WEIR_LOG_LEVEL: 'warn', ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}) },
   }).catch(async (error: unknown) => {
-    await redis?.stop();
+    await stopRedis();
     throw error;
   });
   const { url, port, pid } = node;
@@ -120,7 +142,7 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     },
     [Symbol.asyncDispose]: async () => {
       await node.stop();
-      await redis?.stop();
+      await stopRedis();
     },
   };
 };

@@ -1,9 +1,13 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
+import { createApiKeyAttempts } from './access/api-key-attempts.ts';
+import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
 import { createApiKeys } from './access/api-keys.ts';
+import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
+import { createAuditLog } from './api/audit-log.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
@@ -17,7 +21,9 @@ import type { HistoryReading } from './channels/reading.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './failure.ts';
+import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Hub } from './fanout/hub.ts';
+import { auditLoggerOf, type Logger } from './observability/logger.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
 import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
 import { serveEcho } from './transports/echo.ts';
@@ -31,10 +37,15 @@ export interface ListenersOptions {
   readonly reading: HistoryReading;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly ownStats: () => NodeStats;
   readonly health: () => Health;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
+  /** Bodies count as long as they are worked on. */
+  readonly budget: Pick<ByteBudget<never>, 'isFull' | 'charge'>;
   /** Requests being worked on; filled and emptied here. */
   readonly pendingRequests: Set<Promise<unknown>>;
 }
@@ -58,9 +69,18 @@ const tlsOf = ({ tlsCertFile, tlsKeyFile, tlsKeyPassphrase }: Config): Tls | und
 export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
   const apiKeys = createApiKeys(config.apiKeys);
+  const attempts = createApiKeyAttempts({
+    clock: options.clock,
+    maxFailures: config.apiKeyMaxFailures,
+    windowMs: config.apiKeyFailureWindowMs,
+  });
+  const audit = createAuditLog(auditLoggerOf(options.logger));
+  const clientAddress = createClientAddress(config.trustedProxies);
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
+  const nowMs = () => options.clock.monotonicMs();
+  const apiKeyLimits = createApiKeyLimits(config.maxApiKeyPublishRate, { metrics, nowMs });
   const serverApi = [
-    ...createPublishRoutes({ publishing, cluster, toFailure }),
+    ...createPublishRoutes({ publishing, cluster, apiKeyLimits, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
     ...laterApiRoutes,
   ];
@@ -75,13 +95,26 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     serveApi(app, routes, {
       headers,
       apiKeys,
+      attempts,
+      clientAddress,
+      audit,
       metrics,
       toFailure,
       acceptsHost: createHostCheck(config.allowedHosts),
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
-      nowMs: () => options.clock.monotonicMs(),
+      nowMs,
       pending: options.pendingRequests,
+      refusePublish: options.refusePublish,
+      mayKeep(bytes) {
+        if (options.budget.isFull) {
+          metrics.count('weir_budget_relief_total', { measure: 'refused' });
+          return false;
+        }
+        options.budget.charge('requests', bytes);
+        return true;
+      },
+      onReleased: (bytes) => options.budget.charge('requests', -bytes),
     });
 
   const opened: Listener[] = [];

@@ -5,6 +5,7 @@ import {
   checkHaproxyOptions,
   DEFAULT_PER_SOURCE,
   EMPTY_SLOT_ADDRESS,
+  FULL_WEIGHT,
   type HaproxyOptions,
   type NodeSource,
   PUBLIC_PATHS,
@@ -198,11 +199,20 @@ function backend(name: string, options: HaproxyOptions): string {
       `inter ${checkMs}ms fastinter ${Math.ceil(checkMs / 4)}ms downinter ${Math.ceil(checkMs / 2)}ms rise 1 fall 2`,
       // Sockets of a dead node would hang until the tunnel timeout; ended, their clients resume elsewhere at once.
       'on-marked-down shutdown-sessions',
+      // Shares an agent-check answers are taken of this; of the default, 1, everything below 100 % is nothing.
+      `weight ${FULL_WEIGHT}`,
+      ...agentCheckWords(options),
       ...(clients && slowstartMs > 0 ? [`slowstart ${slowstartMs}ms`] : []),
       ...(perNode === undefined ? [] : [`maxconn ${perNode}`]),
     ].join(' '),
     ...serverLines(options.nodes, clients),
   ]);
+}
+
+function agentCheckWords({ agentCheck, nodes }: HaproxyOptions): string[] {
+  if (agentCheck === undefined) return [];
+  const port = agentCheck.port ?? (nodes.kind === 'runtime' ? EMPTY_SLOT_ADDRESS.port : undefined);
+  return [`agent-check agent-port ${port ?? ''} agent-inter ${agentCheck.intervalMs}ms`];
 }
 
 function serverLines(nodes: NodeSource, clients: boolean): string[] {

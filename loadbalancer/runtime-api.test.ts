@@ -91,6 +91,9 @@ describe('the Runtime API client', () => {
     );
     await expect(runtime.setAddress(CLIENT_BACKEND, 'node1', 'localhost', 80)).rejects.toMatchObject(invalid);
     await expect(runtime.setAddress(CLIENT_BACKEND, 'node1', '127.0.0.1', 0)).rejects.toMatchObject(invalid);
+    await expect(runtime.setAgentCheck(CLIENT_BACKEND, 'node1', { host: 'localhost', port: 80 })).rejects.toMatchObject(
+      invalid,
+    );
     await expect(runtime.setWeight(CLIENT_BACKEND, 'node1', 257)).rejects.toMatchObject(invalid);
     await expect(runtime.command('show info\nshow stat')).rejects.toMatchObject(invalid);
   });

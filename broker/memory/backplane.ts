@@ -12,6 +12,7 @@ import {
   UNPUBLISHED_NUMBERING_TTL_MS,
 } from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
+import { createLimitTable, type LimitTable } from './limit-table.ts';
 import { createSessionTable, type SessionTable } from './session-table.ts';
 
 /** One broker's place on the backplane. */
@@ -30,6 +31,7 @@ export interface Lease {
 export interface MemoryBackplane {
   readonly clock: BrokerClock;
   readonly sessions: SessionTable;
+  readonly limits: LimitTable;
   publish(request: PublishRequest): PublishResult;
   read(query: HistoryQuery): HistoryPage;
   position(channel: string): ChannelPosition;
@@ -126,6 +128,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
   return {
     clock,
     sessions: createSessionTable(clock),
+    limits: createLimitTable(clock),
     publish({ channel: name, body, timeMs, key, messageId, history }) {
       const nowMs = clock.nowMs();
       forgetMessages(nowMs);

@@ -253,6 +253,28 @@ test('when a live node did not restore, all epochs end, and no offset is used ag
   witness.delivered(a.events);
 });
 
+test('a node that came back under its name does not answer for what it knew before', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a'), await pair.node('b')];
+  await a.broker.control.announce(null);
+  const witness = createWitness();
+  const publishTo = async (broker: Broker, data: unknown): Promise<PublishResult> => {
+    const result = await broker.publish(requestFor('x', data));
+    witness.acknowledged(result, data);
+    return result;
+  };
+  const kept = await publishTo(a.broker, 'kept');
+  await pair.replicated();
+  pair.cutReplication();
+  // Nobody but this node knows of it.
+  await publishTo(b.broker, 'known to one');
+  await pair.stop(b.broker);
+  const again = await pair.node('b');
+  await pair.failOver();
+  const next = await publishTo(again.broker, 'next');
+  expect(next.epoch).not.toBe(kept.epoch);
+});
+
 test('a tail of which something is missing ends the epoch of its channel, and of no other', async () => {
   await using pair = await startPair();
   const [a, b] = [

@@ -15,7 +15,7 @@ export interface HandshakeOptions {
   readonly metrics: MetricsRegistry;
   /** Why no connection can be taken now, and when to try again; undefined when there is room. */
   readonly refusal: () =>
-    | { readonly reason: 'full' | 'starting' | 'draining' | 'stopped'; readonly retryAfterMs: number }
+    | { readonly reason: 'full' | 'crowded' | 'starting' | 'draining' | 'stopped'; readonly retryAfterMs: number }
     | undefined;
 }
 

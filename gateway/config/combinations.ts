@@ -1,5 +1,6 @@
 // Combinations of keys that cannot work or must not run in production, one rule each.
 import { createPublicKey } from 'node:crypto';
+import { advertisedAddress } from '../advertised-address.ts';
 import { weaknessOf } from '../access/api-key-entries.ts';
 import { coversAnySite } from '../access/origin.ts';
 import type { Config } from './checked-config.ts';
@@ -46,6 +47,22 @@ const rules: readonly Rule[] = [
     check: ({ config: { internalPort, port } }) =>
       when(internalPort === port && port !== 0, `is the same as port (${port}); leave it out to serve all on one port`),
   },
+  {
+    keys: ['agentCheckPort', 'port', 'internalPort'],
+    check: ({ config: { agentCheckPort, port, internalPort } }) =>
+      when(
+        agentCheckPort !== undefined && agentCheckPort !== 0 && [port, internalPort].includes(agentCheckPort),
+        `is the same as another port of the node (${agentCheckPort ?? ''})`,
+      ),
+  },
+  {
+    keys: ['advertiseAddress', 'host'],
+    check: ({ config: { advertiseAddress, host } }) =>
+      when(
+        advertisedAddress(advertiseAddress, host) === undefined,
+        `no address of this machine lies in ${advertiseAddress ?? ''}`,
+      ),
+  },
   ...(['redisUrl', 'redisPrefix'] as const).map(
     (key): Rule => ({
       keys: [key, 'broker'],
@@ -53,6 +70,11 @@ const rules: readonly Rule[] = [
         when(given.has(key) && config.broker === 'memory', 'is set, but broker is memory; set broker to redis'),
     }),
   ),
+  {
+    keys: ['redisMinReplicas', 'broker'],
+    check: ({ config: { redisMinReplicas, broker } }) =>
+      when(redisMinReplicas > 0 && broker === 'memory', 'is set, but broker is memory; set broker to redis'),
+  },
   {
     keys: ['memoryBudgetBytes', 'maxOutboxBytes', 'maxBodyBytes'],
     check: ({ config: { memoryBudgetBytes, maxOutboxBytes, maxBodyBytes } }) => {

@@ -1,4 +1,5 @@
 // Namespaces: what applies to the channels of one prefix, and how a file says so.
+import type { Rate } from '../access/limits/rate.ts';
 import { AUDIENCES, type NamespaceRights } from '../access/rights.ts';
 import type { HistoryBounds } from '../../broker/publication.ts';
 import { DEFAULT_NAMESPACE } from '../../protocol/channel-name.ts';
@@ -11,6 +12,7 @@ import {
   flag,
   integer,
   none,
+  rate,
   value,
   defaultOf,
   type DefaultContext,
@@ -56,6 +58,11 @@ export const namespaceKeys = {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
     description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
   }),
+  rate: rate({
+    default: none('only `maxPublishRate` and its like'),
+    description:
+      'What one client may publish to one channel: a user with all its connections to the node, an anonymous connection on its own. Beyond it error 111.',
+  }),
 } as const;
 
 type NamespaceValues = ValuesOf<typeof namespaceKeys>;
@@ -75,6 +82,8 @@ export interface NamespaceConfig extends NamespaceRights {
   readonly joinLeave: boolean;
   /** Bytes of `data`; undefined: the bounds of frames and bodies alone apply. */
   readonly maxMessageBytes: number | undefined;
+  /** What one client may publish to one channel. */
+  readonly rate: Rate | undefined;
 }
 
 export interface ParsedNamespaces {

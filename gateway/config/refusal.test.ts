@@ -127,6 +127,7 @@ describe('loadConfig, refusing', () => {
     [{ WEIR_PORT: '9000', WEIR_INTERNAL_PORT: '9000' }, /^WEIR_INTERNAL_PORT: is the same as port \(9000\)/],
     [{ WEIR_REDIS_URL: 'redis://r' }, /^WEIR_REDIS_URL: is set, but broker is memory/],
     [{ WEIR_REDIS_PREFIX: 'x' }, /^WEIR_REDIS_PREFIX: is set, but broker is memory/],
+    [{ WEIR_REDIS_MIN_REPLICAS: '1' }, /^WEIR_REDIS_MIN_REPLICAS: is set, but broker is memory/],
     [
       { WEIR_MEMORY_BUDGET_BYTES: '1MiB', WEIR_MAX_BODY_BYTES: '2MiB' },
       /^WEIR_MEMORY_BUDGET_BYTES: is smaller than one outbox or body/,

@@ -7,9 +7,12 @@ import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createHub, type Hub } from './hub.ts';
+import { createPageAccount } from './page-account.ts';
 import { createRings, type RingOptions } from './rings.ts';
 
 export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'maxTotalBytes'> {
+  /** What fan-out keeps for clients beside their outboxes grew or shrank by so much, bytes. */
+  readonly onCharged: (part: 'rings' | 'pages', bytes: number) => void;
   readonly broker: Broker;
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
@@ -27,19 +30,22 @@ export interface Fanout {
   readonly currentDelayMs: number;
   /** What the channel logs keep, bytes. */
   readonly ringBytes: number;
+  /** Trims all channel logs together to so much, bytes. */
+  shrinkRings(maxBytes: number): void;
   /** Ends timers; nothing is sent afterwards. */
   close(): void;
 }
 
 export const createFanout = (options: FanoutOptions): Fanout => {
-  const { broker, clock, metrics, boundsOf, delayMs, onError } = options;
+  const { broker, clock, metrics, boundsOf, delayMs, onCharged, onError } = options;
   const markDirty = (channel: ChannelState): void => dispatcher.markDirty(channel);
-  const rings = createRings(options);
+  const rings = createRings({ ...options, onCharged: (bytes) => onCharged('rings', bytes) });
   const catchUp = createCatchUp({
     history: broker.history,
     clock,
     metrics,
     boundsOf,
+    heldPages: createPageAccount((bytes) => onCharged('pages', bytes)),
     onReturned: markDirty,
     onLogLags: (channel) => hub.heal(channel),
     onError,
@@ -70,6 +76,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     get ringBytes() {
       return rings.bytes;
     },
+    shrinkRings: (maxBytes) => rings.shrink(maxBytes),
     close() {
       hub.close();
       catchUp.close();

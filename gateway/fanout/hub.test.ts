@@ -36,7 +36,8 @@ const setUp = async (
     boundsOf: () => bounds,
     delayMs: () => 0,
     maxChannelBytes: 1 << 17,
-    maxTotalBytes: 1 << 24,
+    maxTotalBytes: () => 1 << 24,
+    onCharged: () => undefined,
     onError,
   });
   const { hub } = fanout;

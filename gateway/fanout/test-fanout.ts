@@ -65,7 +65,8 @@ export const setUp = async (options: NodeOptions = {}) => {
     boundsOf: () => bounds,
     delayMs: () => 0,
     maxChannelBytes: ringBytes,
-    maxTotalBytes: 1 << 26,
+    maxTotalBytes: () => 1 << 26,
+    onCharged: () => undefined,
     onError,
   });
   const { hub } = fanout;

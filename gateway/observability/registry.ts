@@ -12,6 +12,8 @@ export interface HotCounters {
   bytesSent: number;
   flushes: number;
   connectionsOpened: number;
+  pingsSent: number;
+  pingsSkipped: number;
   /** Sum of weir_publications_total over its labels. */
   published: number;
 }
@@ -39,6 +41,8 @@ const HOT: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
   weir_bytes_sent_total: 'bytesSent',
   weir_flushes_total: 'flushes',
   weir_connections_opened_total: 'connectionsOpened',
+  weir_pings_sent_total: 'pingsSent',
+  weir_pings_skipped_total: 'pingsSkipped',
 };
 
 export const createMetricsRegistry = (): MetricsRegistry => {
@@ -52,6 +56,8 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     bytesSent: 0,
     flushes: 0,
     connectionsOpened: 0,
+    pingsSent: 0,
+    pingsSkipped: 0,
     published: 0,
   };
   const counters = new Map<MetricName, Counter>();

@@ -5,11 +5,15 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
+import { Account } from '../access/limits/account.ts';
+import { LimitReached } from '../access/limits/limit-reached.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Who } from '../access/rights.ts';
-import type { IdSource } from '../clock.ts';
+import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
+import type { Debtor } from '../fanout/byte-budget.ts';
 import type { Attached } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
@@ -18,9 +22,13 @@ import type { Socket, SocketListener } from '../transports/socket.ts';
 export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
+  readonly limits: Pick<Limits, 'ofConnection' | 'handleRefusal'>;
+  readonly clock: Clock;
   readonly maxFrameBytes: number;
   /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
   readonly maxOutboxBytes: number;
+  /** The outbox of a connection holds more than ever before. */
+  onHeld(connection: Connection, bytes: number): void;
   /** Runs a command and sends its reply. Never throws. */
   run(connection: Connection, command: Command): void;
   /** Any thrown value as what the client may know of it. */
@@ -41,7 +49,7 @@ export type ConnectionState = 'open' | 'connected' | 'closed';
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
 
-export class Connection implements Subscriber, SocketListener {
+export class Connection implements Subscriber, SocketListener, Debtor {
   readonly id: string;
   /** The id it got, until it continues an earlier session. */
   session: string;
@@ -50,6 +58,7 @@ export class Connection implements Subscriber, SocketListener {
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
   readonly who: Who = ANONYMOUS;
+  readonly account = new Account();
   state: ConnectionState = 'open';
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
@@ -57,9 +66,15 @@ export class Connection implements Subscriber, SocketListener {
   pendingBytes = 0;
   /** What the command being run came in, bytes: its share of the frame. */
   commandBytes = 0;
+  /** When it sent its newest frame or was opened, monotonic ms. */
+  heardAtMs: number;
   pendingHead: Subscription | null = null;
   parked = false;
   lane: Lane | null = null;
+  /** Most that its outbox held so far, bytes; the budget keeps it. */
+  heldBytes = 0;
+  /** It is to go as soon as its outbox has drained, and is sent nothing more. */
+  dismissed = false;
   private socket: Socket | null;
   private readonly host: ConnectionHost;
   private badRequests = 0;
@@ -69,6 +84,7 @@ export class Connection implements Subscriber, SocketListener {
     this.dialect = dialect;
     this.address = address;
     this.host = host;
+    this.heardAtMs = host.clock.monotonicMs();
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
   }
@@ -82,11 +98,19 @@ export class Connection implements Subscriber, SocketListener {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
     hot.bytesReceived += bytes;
+    const nowMs = this.host.clock.monotonicMs();
+    this.heardAtMs = nowMs;
+    const limits = this.host.limits.ofConnection;
+    const frameDelayMs = limits.takeFrame(this.account, nowMs, bytes);
     const commands = this.dialect.decode(frame);
-    this.commandBytes = bytes / commands.length;
     for (const decoded of commands) {
       if (this.socket === null) return;
-      this.handleDecoded(decoded);
+      // What ran before may have changed it: commands that waited bring their own.
+      this.commandBytes = bytes / commands.length;
+      const type = decoded.kind === 'command' ? decoded.command.type : undefined;
+      const delayMs = frameDelayMs > 0 ? frameDelayMs : limits.takeCommand(this.account, nowMs, type);
+      if (delayMs === 0) this.handleDecoded(decoded);
+      else this.refuse(decoded, frameDelayMs > 0 ? 'bytes' : 'commands', delayMs);
     }
   }
 
@@ -104,6 +128,11 @@ export class Connection implements Subscriber, SocketListener {
     this.close(closeCodes.messageTooBig.code, `expected frames of at most ${this.host.maxFrameBytes} bytes`);
   }
 
+  private refuse(decoded: Decoded, reason: 'bytes' | 'commands', delayMs: number): void {
+    const id = decoded.kind === 'command' ? decoded.command.id : decoded.id;
+    this.replyFailure(id, new LimitReached(reason, `too many ${reason} by this connection`, delayMs));
+  }
+
   private handleDecoded(decoded: Decoded): void {
     if (decoded.kind === 'command') {
       this.badRequests = 0;
@@ -118,7 +147,7 @@ export class Connection implements Subscriber, SocketListener {
 
   /** Sends a reply or push; nothing, not even its encoding, when the socket is gone. */
   send(message: Outgoing): void {
-    if (this.socket === null) return;
+    if (this.socket === null || this.dismissed) return;
     const frame = this.dialect.encode(message);
     this.socket.send(frame);
     // Messages stop before; what is left to bound is a client that asks much and does not read the answers.
@@ -134,6 +163,9 @@ export class Connection implements Subscriber, SocketListener {
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
+    if (!(failure instanceof LimitReached)) return;
+    const ending = this.host.limits.handleRefusal(this.account, failure.reason);
+    if (ending !== undefined) this.close(ending.code, ending.reason);
   }
 
   /** Ends the connection with a close code; idempotent. */
@@ -142,6 +174,20 @@ export class Connection implements Subscriber, SocketListener {
     if (socket === null) return;
     this.handleClosed(code);
     socket.end(code, reason);
+  }
+
+  /** Ends the connection at once, without a close frame: it would not be read. `code` is what is counted. Idempotent. */
+  cut(code: number): void {
+    const { socket } = this;
+    if (socket === null) return;
+    this.handleClosed(code);
+    socket.cut();
+  }
+
+  /** From now on nothing is sent; whoever decided this ends the connection. What is missing is read after the cursors. */
+  dismiss(): void {
+    this.dismissed = true;
+    this.parked = true;
   }
 
   /** The socket is gone, by whatever side: everything this connection held is given back. Idempotent. */
@@ -164,14 +210,22 @@ export class Connection implements Subscriber, SocketListener {
 
   cork(write: () => void): void {
     this.socket?.cork(write);
+    this.bufferedBytes();
   }
 
   bufferedBytes(): number {
-    return this.socket?.bufferedBytes() ?? 0;
+    const bytes = this.socket?.bufferedBytes() ?? 0;
+    // Whoever sends looks at the outbox afterwards, so this sees its peaks.
+    if (bytes > this.heldBytes && bytes !== Infinity) this.host.onHeld(this, bytes);
+    return bytes;
   }
 
   handleLostFrame(): void {
     this.close(closeCodes.stateLost.code, closeCodes.stateLost.name);
+  }
+
+  handleNoPong(): void {
+    this.close(closeCodes.noPong.code, closeCodes.noPong.name);
   }
 
   handleDrain(): void {

@@ -3,9 +3,11 @@ import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Access } from '../access/access.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
+import type { Overload } from '../overload/overload.ts';
 import type { Sessions } from './continuation/sessions.ts';
 
 export interface SessionSettings {
@@ -17,6 +19,11 @@ export interface SessionSettings {
   readonly anonymous: boolean;
 }
 
+export interface RequestBudget {
+  readonly isFull: boolean;
+  charge(part: 'requests', bytes: number): void;
+}
+
 export interface SessionServices {
   readonly settings: SessionSettings;
   readonly hub: Hub;
@@ -25,6 +32,11 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  readonly limits: Limits;
+  /** What unanswered commands hold counts as long as they are worked on. */
+  readonly budget: RequestBudget;
+  /** Who may still come and publish. */
+  readonly overload: Pick<Overload, 'refuseConnect' | 'refusePublish'>;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';

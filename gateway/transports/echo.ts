@@ -14,6 +14,7 @@ const createEcho = (socket: Socket): SocketListener => {
     handleBinary: (frame) => echo(frame, true),
     handleTooBig: () => socket.end(closeCodes.messageTooBig.code, closeCodes.messageTooBig.name),
     handleFlooded: () => socket.end(closeCodes.tooSlow.code, closeCodes.tooSlow.name),
+    handleNoPong: () => socket.end(closeCodes.noPong.code, closeCodes.noPong.name),
     handleDrain: () => undefined,
     handleClosed: () => undefined,
   };

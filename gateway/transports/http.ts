@@ -12,6 +12,9 @@ export interface RequestHead {
   readonly query: URLSearchParams;
   /** The credential of `Authorization: Bearer` or `X-API-Key`; undefined when there is none. */
   readonly credential: string | undefined;
+  /** What the socket says; `realIpHeader` is what a proxy says, or ''. */
+  readonly remoteAddress: string;
+  readonly realIpHeader: string;
 }
 
 export interface HttpAnswer {
@@ -21,7 +24,7 @@ export interface HttpAnswer {
 }
 
 /** What is wrong with a request as such. */
-export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'badPath' | 'wrongHost';
+export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'noRoom' | 'badPath' | 'wrongHost';
 
 /** What a route does, decided on the head alone: nothing of a body is kept before somebody wants it. */
 export type HeadDecision =
@@ -42,6 +45,10 @@ export interface RouteOptions {
   /** Monotonic time, ms. */
   readonly nowMs: () => number;
   readonly decide: (head: RequestHead) => HeadDecision;
+  /** Takes account of so much more that is kept of bodies, bytes, or refuses it. */
+  readonly mayKeep: (bytes: number) => boolean;
+  /** What was kept is let go of, bytes. */
+  readonly onReleased: (bytes: number) => void;
   /** The answer to a request that is wrong as such. */
   readonly refuse: (problem: HttpProblem) => HttpAnswer;
   /** Told about every answer, also when nobody is there any more to get it; `durationMs` counts from the head. */
@@ -118,15 +125,35 @@ const decodeParams = (req: EngineRequest, count: number): string[] | undefined =
 const hasBody = (req: EngineRequest): boolean =>
   req.getHeader('transfer-encoding') !== '' || !['', '0'].includes(req.getHeader('content-length'));
 
-const decideOnHead = (req: EngineRequest, method: string, paramCount: number, options: RouteOptions): HeadDecision => {
+const decideOnHead = (
+  req: EngineRequest,
+  res: EngineResponse,
+  method: string,
+  paramCount: number,
+  options: RouteOptions,
+): HeadDecision => {
   if (options.acceptsHost?.(req.getHeader('host')) === false) {
     return { kind: 'answer', answer: options.refuse('wrongHost') };
   }
   const params = decodeParams(req, paramCount);
   if (params === undefined) return { kind: 'answer', answer: options.refuse('badPath') };
-  const query = new URLSearchParams(req.getQuery());
-  return options.decide({ method, path: req.getUrl(), params, query, credential: credentialOf(req) });
+  return options.decide({
+    method,
+    path: req.getUrl(),
+    params,
+    query: new URLSearchParams(req.getQuery()),
+    credential: credentialOf(req),
+    remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString(),
+    realIpHeader: req.getHeader('x-real-ip'),
+  });
 };
+/** What is wrong with a request whose body was not read to its end. */
+const PROBLEM_OF = {
+  tooLarge: 'bodyTooLarge',
+  tooSlow: 'bodyTimeout',
+  noRoom: 'noRoom',
+  discarded: 'bodyTooLarge',
+} as const satisfies Record<string, HttpProblem>;
 
 const serve =
   (paramCount: number, options: RouteOptions) =>
@@ -137,11 +164,22 @@ const serve =
     const announcesBody = hasBody(req);
     let aborted = false;
     let stopReading = (): void => undefined;
+    let keptBytes = 0;
+    const mayKeep = (bytes: number): boolean => {
+      if (!options.mayKeep(bytes)) return false;
+      keptBytes += bytes;
+      return true;
+    };
+    const releaseKept = (): void => {
+      if (keptBytes > 0) options.onReleased(keptBytes);
+      keptBytes = 0;
+    };
     res.onAborted(() => {
       aborted = true;
       stopReading();
     });
     const answer = (result: HttpAnswer, after: WriteOptions['after'] = 'keep-alive'): void => {
+      releaseKept();
       options.onAnswer(result, options.nowMs() - startedMs);
       if (!aborted) writeAnswer(res, result, { after, form, headers: options.headers });
     };
@@ -150,23 +188,27 @@ const serve =
       else answer(result, after);
     };
 
-    const decision = decideOnHead(req, method, paramCount, options);
+    const decision = decideOnHead(req, res, method, paramCount, options);
     if (decision.kind === 'answer' && !announcesBody) {
       answerLater(decision.answer);
       return;
     }
     const { maxBodyBytes, requestTimeoutMs } = options;
     const purpose = decision.kind === 'answer' ? 'discard' : 'keep';
-    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose }, (outcome) => {
+    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose, mayKeep }, (outcome) => {
+      stopReading = () => undefined;
       if (decision.kind === 'answer')
         answerLater(
           decision.answer,
           outcome.kind === 'discarded' && outcome.rest === 'nothing' ? 'keep-alive' : 'close',
         );
       else if (outcome.kind === 'whole') answerLater(decision.handle(outcome.body));
-      else answer(options.refuse(outcome.kind === 'tooSlow' ? 'bodyTimeout' : 'bodyTooLarge'), 'close');
+      else answer(options.refuse(PROBLEM_OF[outcome.kind]), 'close');
     });
-    stopReading = () => reader.abort();
+    stopReading = () => {
+      reader.abort();
+      releaseKept();
+    };
   };
 
 /** Registers one route. `path` may hold `:name` parameters. A GET route answers HEAD too, without the body. */

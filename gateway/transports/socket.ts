@@ -11,6 +11,8 @@ export interface Socket {
   bufferedBytes(): number;
   /** Closes with a code and a short reason (at most 123 bytes of UTF-8) after what is buffered. */
   end(code: number, reason: string): void;
+  /** Cuts the connection without a close frame and gives back at once what is buffered for it. */
+  cut(): void;
 }
 
 /** Who a transport tells what happens to a socket. */
@@ -23,6 +25,8 @@ export interface SocketListener {
   handleFlooded(): void;
   /** A frame over the bound; it was not read. */
   handleTooBig(): void;
+  /** Nothing was heard from the client for too long, its answer to a ping included. */
+  handleNoPong(): void;
   /** What was buffered shrank. */
   handleDrain(): void;
   /** The socket is gone, by whatever side; the last call. */

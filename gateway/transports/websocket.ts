@@ -5,7 +5,7 @@
 import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
-import { idleTimeoutS } from './ping-interval.ts';
+import { type Beat, ENGINE_IDLE_TIMEOUT_S, type Heartbeats } from './heartbeat.ts';
 import type { Socket, SocketListener } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
@@ -44,8 +44,7 @@ export interface WebSocketOptions {
   readonly maxBackpressureBytes: number;
   /** Bytes that may wait for a client that goes on pinging without reading; beyond it `handleFlooded`. */
   readonly maxControlBacklogBytes: number;
-  /** Protocol pings after this long without traffic, ms; within `PING_INTERVAL_MS`. */
-  readonly pingIntervalMs: number;
+  readonly heartbeats: Heartbeats;
   readonly onHandshake: (handshake: Handshake) => HandshakeDecision;
   readonly onOpen: (socket: Socket, address: string) => SocketListener;
 }
@@ -57,12 +56,19 @@ const ENGINE_FRAME_FACTOR = 2;
 class EngineBackedSocket implements Socket {
   private ws: EngineSocket | null;
   private hasDropped = false;
+  readonly beat: Beat;
 
-  constructor(ws: EngineSocket) {
+  constructor(ws: EngineSocket, heartbeats: Heartbeats, onNoPong: () => void) {
     this.ws = ws;
+    this.beat = heartbeats.add({
+      ping: () => void this.ws?.ping(),
+      bufferedBytes: () => this.bufferedBytes(),
+      handleNoPong: onNoPong,
+    });
   }
 
   send(frame: Buffer | string, isBinary = false): void {
+    this.beat.sent(frame.length);
     if (this.ws?.send(frame, isBinary) === SEND_DROPPED) this.hasDropped = true;
   }
 
@@ -76,13 +82,20 @@ class EngineBackedSocket implements Socket {
 
   end(code: number, reason: string): void {
     const { ws } = this;
-    this.ws = null;
+    this.release();
     ws?.end(code, reason);
+  }
+
+  cut(): void {
+    const { ws } = this;
+    this.ws = null;
+    ws?.close();
   }
 
   /** The engine closed it. */
   release(): void {
     this.ws = null;
+    this.beat.end();
   }
 }
 
@@ -108,14 +121,14 @@ const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
 
 /** Serves a WebSocket path. A plain GET on it falls through to the HTTP routes. */
 export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSocketOptions): void => {
-  const { maxFrameBytes, onHandshake, onOpen } = options;
+  const { maxFrameBytes, heartbeats, onHandshake, onOpen } = options;
 
   app.ws<SocketData>(path, {
     compression: 0,
     maxPayloadLength: maxFrameBytes * ENGINE_FRAME_FACTOR,
     maxBackpressure: options.maxBackpressureBytes,
-    idleTimeout: idleTimeoutS(options.pingIntervalMs),
-    sendPingsAutomatically: true,
+    idleTimeout: ENGINE_IDLE_TIMEOUT_S,
+    sendPingsAutomatically: false,
 
     upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t) {
       const handshake = handshakeOf(res, req);
@@ -131,12 +144,13 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
 
     open(ws: EngineSocket) {
       const data = ws.getUserData();
-      data.socket = new EngineBackedSocket(ws);
+      data.socket = new EngineBackedSocket(ws, heartbeats, () => data.listener?.handleNoPong());
       data.listener = onOpen(data.socket, data.address);
     },
 
     message(ws: EngineSocket, message: ArrayBuffer, isBinary: boolean) {
-      const { listener } = ws.getUserData();
+      const { listener, socket } = ws.getUserData();
+      socket?.beat.heard();
       if (message.byteLength > maxFrameBytes) {
         listener?.handleTooBig();
       } else if (isBinary) listener?.handleBinary(Buffer.from(message));
@@ -146,7 +160,13 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
     ping(ws: EngineSocket) {
       // The engine has answered it already. Who pings on and reads no pong fills the engine's buffer, not ours.
       const { listener, socket } = ws.getUserData();
-      if (socket !== undefined && socket.bufferedBytes() > options.maxControlBacklogBytes) listener?.handleFlooded();
+      if (socket === undefined) return;
+      socket.beat.heard();
+      if (socket.bufferedBytes() > options.maxControlBacklogBytes) listener?.handleFlooded();
+    },
+
+    pong(ws: EngineSocket) {
+      ws.getUserData().socket?.beat.heard();
     },
 
     drain(ws: EngineSocket) {

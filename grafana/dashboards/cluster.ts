@@ -19,6 +19,8 @@ import { fanOut } from './rows/fan-out.ts';
 import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
 import { latency } from './rows/latency.ts';
+import { limits } from './rows/limits.ts';
+import { overload } from './rows/overload.ts';
 import { processRow } from './rows/process.ts';
 import { sockets } from './rows/sockets.ts';
 import { traffic } from './rows/traffic.ts';
@@ -33,7 +35,9 @@ export const clusterRows: readonly RowDefinition[] = [
   latency,
   fanOut,
   sockets,
+  limits,
   backpressure,
+  overload,
   broker,
   processRow,
   haproxy,

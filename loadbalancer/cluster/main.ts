@@ -40,10 +40,11 @@ function passedOn(environment: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 function membersOf(cluster: Cluster): Member[] {
-  const { redis, nodes, haproxy } = cluster;
+  const { redis, nodes, haproxy, agent } = cluster;
   return [
     { ...redis, name: 'redis', where: redis.url },
     ...nodes.map((node) => ({ ...node, where: node.url })),
+    { ...agent, name: 'agent', where: `${agent.url} (/health, /metrics)` },
     { ...haproxy, name: 'haproxy', where: `${haproxy.publicUrl} (clients), ${haproxy.apiUrl} (backends, console)` },
   ];
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Command } from '../../../protocol/commands.ts';
+import { createLimits, type Limits } from '../../access/limits/limits.ts';
 import { createAccess } from '../../access/access.ts';
 import { createRandomIds, systemClock } from '../../clock.ts';
 import { loadConfig, namespaceOfChannel } from '../../config.ts';
@@ -26,6 +27,7 @@ interface Pending<T> {
 }
 
 let connection: Connection;
+let limits: Limits;
 let sent: Record<string, unknown>[];
 let encoded: number;
 let failEncoding: boolean;
@@ -55,6 +57,12 @@ beforeEach(() => {
   [encoded, endedAtHub, failEncoding] = [0, 0, false];
   const metrics = createMetricsRegistry();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  limits = createLimits({
+    settings: config,
+    cluster: { spend: () => Promise.reject(new Error()), hold: () => Promise.reject(new Error()) },
+    metrics,
+    nowMs: () => systemClock.monotonicMs(),
+  });
   const services: SessionServices = {
     settings: config,
     hub: {
@@ -66,6 +74,9 @@ beforeEach(() => {
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
     sessions: noSessions,
+    limits,
+    budget: { isFull: false, charge: () => undefined },
+    overload: { refuseConnect: () => undefined, refusePublish: () => undefined },
     metrics,
     clock: systemClock,
     brokerState: () => 'ready',
@@ -83,10 +94,13 @@ beforeEach(() => {
     cork: (write: () => void) => write(),
     bufferedBytes: () => 0,
     end: () => undefined,
+    cut: () => undefined,
   };
   connection = new Connection(socket, dialect, '127.0.0.1', {
     metrics,
     ids: createRandomIds(),
+    limits,
+    clock: systemClock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (one, command) => runCommand(one, command, services),
@@ -97,6 +111,7 @@ beforeEach(() => {
         () => 'id',
       ),
     unsubscribe: () => undefined,
+    onHeld: () => undefined,
     onDrain: () => undefined,
     onClosing: () => undefined,
     onClosed: () => undefined,
@@ -104,6 +119,7 @@ beforeEach(() => {
   process.on('unhandledRejection', onUnhandled);
 });
 afterEach(() => {
+  limits.close();
   process.off('unhandledRejection', onUnhandled);
   expect(unhandled).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // `subscribe`: a cursor at the channel's head, or where the client says.
 import type { CommandOf } from '../../../protocol/commands.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
+import { LimitReached } from '../../access/limits/limit-reached.ts';
 import { Failure } from '../../failure.ts';
 import type { NamespaceConfig } from '../../config/namespaces.ts';
 import type { Attached } from '../../fanout/hub.ts';
@@ -96,8 +97,9 @@ export const openSubscription = (
     throw new Failure('alreadySubscribed', `${channel} is subscribed already`);
   if (subscriptions.size - replaced + connection.abandonedOpenings >= services.settings.maxSubscriptions) {
     const message = `channel: expected at most ${services.settings.maxSubscriptions} subscriptions per connection`;
-    throw new Failure('limitExceeded', message);
+    throw new LimitReached('subscriptions', message);
   }
+  if (replaced === 0) services.limits.requireSubscription(connection.account);
   services.access.require('subscribe', who, channel, { subscribed: false });
   services.reading.requireNumbered(channel);
   // A position comes from an earlier subscription; everything else asks for what was there before this client.
