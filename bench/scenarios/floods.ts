@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startHaproxy } from '../../loadbalancer/cluster/haproxy-process.ts';
 import { DEFAULT_PER_SOURCE } from '../../loadbalancer/haproxy-options.ts';
-import { clusterOf } from '../cluster/contest.ts';
+import { clusterOf, percentile } from '../cluster/contest.ts';
 import { FLOOD_KINDS, type FloodOrder, type FloodReport } from '../cluster/flooder.ts';
 import type { ProbeOrder, ProbeReport } from '../cluster/live-probe.ts';
 import { type Measured, round, type Row, type Scenario } from '../scenario.ts';
 
 const PERIOD_MS = 10_000;
+
+const p99Of = ({ latenciesMs }: ProbeReport): number => percentile(latenciesMs, 0.99);
 
 const answer = async <Answer>(child: ChildProcess, message: 'report' | 'stop'): Promise<Answer> => {
   child.send(message);
@@ -51,18 +53,19 @@ export const floods: Scenario = {
         await pause(periodMs);
         const flooded = await answer<ProbeReport>(probe, 'report');
         const { sent, refused } = await answer<FloodReport>(flooder, 'stop');
-        const ratio = flooded.p99Ms / quiet.p99Ms;
-        ratios.push(flooded.deliveries === 0 ? Infinity : ratio);
-        say(`${kind}: p99 ${round(quiet.p99Ms, 1)} → ${round(flooded.p99Ms, 1)} ms`);
+        const [quietMs, floodedMs] = [p99Of(quiet), p99Of(flooded)];
+        const ratio = floodedMs / quietMs;
+        ratios.push(flooded.latenciesMs.length === 0 ? Infinity : ratio);
+        say(`${kind}: p99 ${round(quietMs, 1)} → ${round(floodedMs, 1)} ms`);
         rows.push({
           flood: kind,
           'sent/s': round((sent / periodMs) * 1_000),
           'refused/s': round((refused / periodMs) * 1_000),
-          'quiet p99 ms': round(quiet.p99Ms, 1),
-          'flooded p99 ms': round(flooded.p99Ms, 1),
+          'quiet p99 ms': round(quietMs, 1),
+          'flooded p99 ms': round(floodedMs, 1),
           ratio: round(ratio, 2),
-          'deliveries quiet': quiet.deliveries,
-          'deliveries flooded': flooded.deliveries,
+          'deliveries quiet': quiet.latenciesMs.length,
+          'deliveries flooded': flooded.latenciesMs.length,
         });
       }
       return { rows, figures: { 'worst p99 against quiet': Math.max(...ratios) }, runs: [] };
