@@ -12,8 +12,6 @@ import { type Measured, round, type Row, type Scenario } from '../scenario.ts';
 
 const PERIOD_MS = 10_000;
 
-const p99Of = ({ latenciesMs }: ProbeReport): number => percentile(latenciesMs, 0.99);
-
 const answer = async <Answer>(child: ChildProcess, message: 'report' | 'stop'): Promise<Answer> => {
   child.send(message);
   const [answered] = (await once(child, 'message')) as [Answer];
@@ -53,16 +51,18 @@ export const floods: Scenario = {
         await pause(periodMs);
         const flooded = await answer<ProbeReport>(probe, 'report');
         const { sent, refused } = await answer<FloodReport>(flooder, 'stop');
-        const [quietMs, floodedMs] = [p99Of(quiet), p99Of(flooded)];
-        const ratio = floodedMs / quietMs;
+        const [quietP99Ms = 0, floodedP99Ms = Infinity] = [quiet, flooded].map(({ latenciesMs }) =>
+          percentile(latenciesMs, 0.99),
+        );
+        const ratio = floodedP99Ms / quietP99Ms;
         ratios.push(flooded.latenciesMs.length === 0 ? Infinity : ratio);
-        say(`${kind}: p99 ${round(quietMs, 1)} → ${round(floodedMs, 1)} ms`);
+        say(`${kind}: p99 ${round(quietP99Ms, 1)} → ${round(floodedP99Ms, 1)} ms`);
         rows.push({
           flood: kind,
           'sent/s': round((sent / periodMs) * 1_000),
           'refused/s': round((refused / periodMs) * 1_000),
-          'quiet p99 ms': round(quietMs, 1),
-          'flooded p99 ms': round(floodedMs, 1),
+          'quiet p99 ms': round(quietP99Ms, 1),
+          'flooded p99 ms': round(floodedP99Ms, 1),
           ratio: round(ratio, 2),
           'deliveries quiet': quiet.latenciesMs.length,
           'deliveries flooded': flooded.latenciesMs.length,

@@ -21,6 +21,7 @@ it('counts whom a publication reached although the channel never comes to rest',
     maxChannelBytes: 1 << 17,
     maxTotalBytes: () => 1 << 24,
     onCharged: () => undefined,
+    limitsOf: () => ({ kickBehind: undefined, kickExpired: undefined, coalesce: undefined }),
     onError,
   });
   const { hub } = fanout;

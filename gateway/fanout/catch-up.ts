@@ -7,7 +7,7 @@ import pLimit from 'p-limit';
 import type { ChannelPosition } from '../../broker/broker.ts';
 import type { HistoryPage, HistoryStart } from '../../broker/history.ts';
 import type { Clock } from '../clock.ts';
-import { isGap, type LogEntry } from '../dialects/dialect.ts';
+import { type GapReceipt, isGap, type LogEntry } from '../dialects/dialect.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { endOf, fitting } from './channel-log.ts';
 import {
@@ -48,6 +48,8 @@ export interface CatchUpOptions extends Pick<HistoryPagesOptions, 'history' | 'b
   readonly heldPages: PageAccount;
   /** A subscription came back to live fan-out with entries to send. */
   readonly onReturned: (channel: ChannelState) => void;
+  /** The subscription was sent a receipt for publications that expired before it could read them. */
+  readonly onExpired: (subscription: Subscription) => void;
   /** The history knows more of the channel than its log, and the log does not follow. */
   readonly onLogLags: (channel: ChannelState) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
@@ -78,7 +80,7 @@ const countStoodFor = (chosen: readonly LogEntry[]): number =>
   chosen.reduce((sum, entry) => sum + (isGap(entry) && entry.reason === 'conflated' ? (entry.count ?? 1) : 1), 0);
 
 export const createCatchUp = (options: CatchUpOptions): CatchUp => {
-  const { clock, metrics, heldPages, onReturned, onLogLags, onError } = options;
+  const { clock, metrics, heldPages, onReturned, onExpired, onLogLags, onError } = options;
   const { hot } = metrics;
   const encodePage = createPageEncoder();
   const pages = createHistoryPages({ ...options, maxBytes: PAGE_BYTES, limit: pLimit(MAX_CONCURRENT_READS) });
@@ -157,6 +159,11 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
     if (cursor < channel.log.nextSeq) onReturned(channel);
   };
 
+  const countGap = (subscription: Subscription, { reason, count }: GapReceipt): void => {
+    subscription.gaps ??= new Map();
+    subscription.gaps.set(reason, (subscription.gaps.get(reason) ?? 0) + (count ?? 0));
+  };
+
   const send = (
     subscription: Subscription,
     entries: readonly LogEntry[],
@@ -173,7 +180,9 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
         hot.deliveries++;
         window?.handleSent(entry.offset);
       } else if (entry.epoch !== undefined) window?.start(entry.offset ?? 0);
+      if (isGap(entry)) countGap(subscription, entry);
       if (isGap(entry) && entry.reason !== 'lost') metrics.count('weir_gaps_total', { reason: entry.reason });
+      if (isGap(entry) && entry.reason === 'expired') onExpired(subscription);
     }
   };
 
@@ -286,6 +295,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
       lane.scheduled = false;
       serve(subscriber, lane);
     }
+    hot.catchingUpMs += clock.monotonicMs() - startedMs;
     if (next < subscribers.length) scheduled = [...subscribers.slice(next), ...scheduled];
     if (scheduled.length > 0) setImmediate(turn);
     else turning = false;
@@ -297,7 +307,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   };
 
   const begin = (subscription: Subscription, position: ChannelPosition, page: HistoryPage | null): void => {
-    const behind: Behind = { position, cursor: -1, phase: 'queued', page: null };
+    const behind: Behind = { position, cursor: -1, phase: 'queued', sinceMs: clock.monotonicMs(), page: null };
     if (page !== null) keepPage(behind, page);
     list(subscription, behind);
     subscription.window?.start(position.offset);
@@ -307,7 +317,13 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   return {
     pages,
     reserve: (subscription) =>
-      list(subscription, { position: { epoch: '', offset: 0 }, cursor: -1, phase: 'reading', page: null }),
+      list(subscription, {
+        position: { epoch: '', offset: 0 },
+        cursor: -1,
+        phase: 'reading',
+        sinceMs: clock.monotonicMs(),
+        page: null,
+      }),
     begin,
     fallBehind(subscription) {
       const { channel, cursor } = subscription;

@@ -7,6 +7,7 @@ import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createHub, type Hub } from './hub.ts';
+import { createKicks, type KickLimits } from './kicks.ts';
 import { createPageAccount } from './page-account.ts';
 import { createRings, type RingOptions } from './rings.ts';
 
@@ -17,6 +18,7 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
+  readonly limitsOf: (channel: string) => KickLimits & { readonly coalesce: number | undefined };
   /** Delay before the next flush, ms; asked once per flush. */
   readonly delayMs: () => number;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
@@ -32,12 +34,15 @@ export interface Fanout {
   readonly ringBytes: number;
   /** Trims all channel logs together to so much, bytes. */
   shrinkRings(maxBytes: number): void;
+  /** Ends connections that are behind more than their namespace allows; repeated about once a second. */
+  kick(): void;
   /** Ends timers; nothing is sent afterwards. */
   close(): void;
 }
 
 export const createFanout = (options: FanoutOptions): Fanout => {
-  const { broker, clock, metrics, boundsOf, delayMs, onCharged, onError } = options;
+  const { broker, clock, metrics, boundsOf, limitsOf, delayMs, onCharged, onError } = options;
+  const kicks = createKicks({ clock, metrics, limitsOf });
   const markDirty = (channel: ChannelState): void => dispatcher.markDirty(channel);
   const rings = createRings({ ...options, onCharged: (bytes) => onCharged('rings', bytes) });
   const catchUp = createCatchUp({
@@ -47,6 +52,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     boundsOf,
     heldPages: createPageAccount((bytes) => onCharged('pages', bytes)),
     onReturned: markDirty,
+    onExpired: (subscription) => kicks.handleExpired(subscription),
     onLogLags: (channel) => hub.heal(channel),
     onError,
   });
@@ -65,6 +71,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     onClosed: (channel) => rings.release(channel),
     metrics,
     boundsOf,
+    coalesceMsOf: (channel) => limitsOf(channel).coalesce,
     onError,
   });
   return {
@@ -77,6 +84,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
       return rings.bytes;
     },
     shrinkRings: (maxBytes) => rings.shrink(maxBytes),
+    kick: () => kicks.look(hub.channels()),
     close() {
       hub.close();
       catchUp.close();

@@ -38,6 +38,7 @@ const setUp = async (
     maxChannelBytes: 1 << 17,
     maxTotalBytes: () => 1 << 24,
     onCharged: () => undefined,
+    limitsOf: () => ({ kickBehind: undefined, kickExpired: undefined, coalesce: undefined }),
     onError,
   });
   const { hub } = fanout;

@@ -28,7 +28,7 @@ export interface OverloadOptions {
 /** Who wants to connect. */
 export interface Arrival {
   readonly anonymous: boolean;
-  /** Names a session, so that it is a connection that this cluster served before. */
+  /** Says that it was connected before: it names a session, or that it has cursors. */
   readonly resumes: boolean;
 }
 

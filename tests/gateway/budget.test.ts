@@ -1,5 +1,5 @@
 // The memory budget on a real node: clients that do not read fill it, the largest debtors go, everybody else is served.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor, type WsClient } from '../support/index.ts';
 import { type GatewayUnderTest, parseExposition, startGatewayUnderTest } from './gateway-under-test.ts';
 
@@ -17,6 +17,11 @@ beforeAll(async () => {
     // What is buffered shall not refuse those who come back.
     WEIR_OVERLOAD_BUFFERED_PERCENT: '0',
   });
+});
+afterEach(async () => {
+  await gateway.giveBack();
+  await gateway.isIdle();
+  expect(await budgetParts()).toMatchObject({ outboxes: 0, pages: 0, requests: 0 });
 });
 afterAll(() => gateway.stop());
 
@@ -62,7 +67,6 @@ describe('clients that read nothing', () => {
       { timeoutMs: 60_000, description: 'somebody to go' },
     );
     expect(most).toBeLessThanOrEqual(BUDGET_BYTES + STEP_BYTES);
-    expect(await relief('rings')).toBeGreaterThan(0);
     // Who owes nothing stays, also when it does not read.
     for (const client of [reader, quiet]) client.resume();
     for (const client of [reader, quiet]) expect((await client.expect('ping')).type).toBe('pong');
@@ -86,9 +90,6 @@ describe('clients that read nothing', () => {
       Array.from({ length: published - Number(seen) }, (_, index) => Number(seen) + index + 1),
     );
     expect(again.gaps()).toEqual([]);
-    await gateway.giveBack();
-    await gateway.isIdle();
-    expect(await budgetParts()).toMatchObject({ outboxes: 0, pages: 0, requests: 0 });
   }, 90_000);
 });
 

@@ -32,6 +32,14 @@ export const backpressure: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Time spent catching up',
+      description:
+        'Share of the event loop that goes into backlogs. It takes what time there is and gives way to live messages: high while a herd comes back is as it should be.',
+      unit: 'percentunit',
+      queries: [{ expr: q.rate('weir_catch_up_seconds_total'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Channel logs',
       description:
         'Bytes that rings keep for those who catch up: at most half of the memory budget, and less when clients owe much. Near 0 under load, catch-up goes to the history of the broker.',
@@ -78,10 +86,14 @@ export const backpressure: RowDefinition = {
       kind: 'lines',
       title: 'Closed with 3008',
       description:
-        'Connections cut because they went on asking without reading the replies, up to maxOutboxBytes. A client that is slow on messages alone is parked, never cut.',
+        'Connections that went on asking without reading the replies, up to maxOutboxBytes, those that owed most when the memory budget was used up (row Overload), and those kicked because their namespace limits how far behind they may be. Without such a limit a client that is slow on messages alone is parked, never cut.',
       unit: 'ops',
       queries: [
         { expr: sum(q.rate('weir_connections_closed_total', { code: '3008' }), 'instance'), legend: '{{instance}}' },
+        {
+          expr: sum(q.rate('weir_connections_kicked_total'), 'instance', 'reason'),
+          legend: '{{instance}} kicked: {{reason}}',
+        },
       ],
     },
     {
