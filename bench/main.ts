@@ -7,10 +7,12 @@ import { buildLoader, createLoader, type Loader } from './loader.ts';
 import { type Pinning, pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
 import type { Scenario } from './scenario.ts';
+import { auth } from './scenarios/auth.ts';
 import { avalanche } from './scenarios/avalanche.ts';
 import { catchUp } from './scenarios/catch-up.ts';
 import { connect } from './scenarios/connect.ts';
 import { fanout } from './scenarios/fanout.ts';
+import { floods } from './scenarios/floods.ts';
 import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
@@ -25,11 +27,13 @@ const scenarios: readonly Scenario[] = [
   publish,
   connect,
   storm,
+  auth,
   idleMemory,
   stall,
   catchUp,
   jitter,
   avalanche,
+  floods,
 ];
 const BUSY_LOAD_AVERAGE = 0.5;
 /** sysexits.h EX_USAGE. */
@@ -50,6 +54,12 @@ const measureOne = async (
     // One server that cannot be measured must not cost the figures of the others.
     return { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
   }
+};
+
+/** Direct first, then through HAProxy, so that the two stand side by side. */
+const serversFor = (scenario: Scenario, { servers, throughHaproxy }: BenchArguments): readonly ServerName[] => {
+  const direct = servers ?? scenario.servers;
+  return throughHaproxy && !direct.includes('weir-haproxy') ? [...direct, 'weir-haproxy'] : direct;
 };
 
 const asJson = (report: ScenarioReport) => ({
@@ -73,7 +83,7 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
     const outcomes = new Map<ServerName, Outcome>();
-    for (const name of values.servers ?? scenario.servers) {
+    for (const name of serversFor(scenario, values)) {
       outcomes.set(name, await measureOne(scenario, name, { load, pinning, depth: values.depth }));
     }
     const report = { scenario, outcomes };

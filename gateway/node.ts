@@ -5,7 +5,11 @@ import type { Health } from '../protocol/http.ts';
 import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
+import { createRevocations } from './access/revocations.ts';
+import { openTokens } from './access/tokens/tokens.ts';
+import { ADMISSION_PER_SECOND, createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -14,7 +18,6 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
-import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
@@ -22,16 +25,23 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
+import { weightByUse } from './overload/agent-check.ts';
+import { createProtection } from './protection.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
+import { createDirectory } from './session/directory.ts';
+import { createExpiry } from './session/expiry.ts';
+import { createManaging } from './session/managing.ts';
 import { createMoving } from './session/moving.ts';
+import { createRevoking } from './session/revoking.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
 import { closingPace, visitInSlices } from './session/slices.ts';
+import { createHeartbeats } from './transports/heartbeat.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
@@ -55,24 +65,32 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
+/** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
+const USE_SMOOTHING = 0.2;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
+/** What a client is given to refresh a token that is over, ms (protocol §9). */
+const EXPIRY_GRACE_MS = 25_000;
+/** Part of the time nodes wait for one another in which an explained connection is watched. */
+const SAMPLES_PER_TIMEOUT = 4;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
-/** Channel logs together may keep this part of the memory budget. */
-const RINGS_PER_BUDGET = 2;
+/** Heartbeats looked at between two turns of the event loop. */
+const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
 export const createNode = ({ config, broker, clock, ids, logger, version }: NodeOptions): Node => {
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
-  const connections = new Set<Connection>();
+  const connections = createDirectory();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  const kicksAnybody = [...config.namespaces.values()].some(({ kickBehind }) => kickBehind !== undefined);
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
+  let pulse: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -87,18 +105,30 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
+  const protection = createProtection({
+    config,
+    clock,
+    metrics,
+    logger,
+    loop,
+    connections,
+    shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
+  });
+  const { overload, budget } = protection;
   const fanout = createFanout({
     broker,
     clock,
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
-    delayMs: () => coalesceDelayMs(loop.utilisation, config.coalesceMaxMs),
+    limitsOf: namespaceOf,
+    delayMs: protection.delayMs,
     maxChannelBytes: config.maxRingBytes,
-    maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
+    maxTotalBytes: () => budget.ringAllowance,
+    onCharged: protection.onCharged,
     onError,
   });
   const { hub } = fanout;
-  const publishing = createPublishing({ broker, namespaceOf, metrics, clock });
+  const publishing = createPublishing({ broker, namespaceOf, metrics, clock, load: overload });
   const reading = createHistoryReading(broker, namespaceOf);
 
   const tellClients = (state: 'ready' | 'degraded'): void => {
@@ -126,7 +156,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     const summary = backplane.summary();
     if (summary.state === 'degraded') return { status: 'not_ready', reasons: [summary.reason], node };
     if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
-    return { status: 'ready', reasons: [], node };
+    const { level, reasons } = overload.state();
+    return { status: 'ready', reasons: [], node, overload: { level, reasons: [...reasons] } };
   };
   const nodeState = () => {
     const { status } = health();
@@ -139,6 +170,15 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     isDue: (connection) => connection.state === 'open' && !admitting.isEntering(connection),
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
+
+  const expiry = createExpiry<Connection>({
+    clock,
+    graceMs: EXPIRY_GRACE_MS,
+    onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
+  });
+  const revocations = createRevocations(clock);
+  metrics.gauge('weir_revocations', () => revocations.size);
+  const tokens = openTokens({ config, clock, metrics, logger });
 
   const sessions: Sessions =
     config.sessionTtlMs === 0
@@ -167,9 +207,16 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     reading,
     sessions,
     limits,
+    budget,
+    overload,
+    tokens,
+    revocations,
+    directory: connections,
+    expiry,
     metrics,
     clock,
     brokerState,
+    toFailure: failureOf,
   };
   const admitting = createAdmitting({
     settings: config,
@@ -178,22 +225,39 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     enterNetwork: ({ account, address }) => limits.enterNetwork(account, address),
     run: (connection, command) => runCommand(connection, command, services),
   });
+  const managing = createManaging({
+    nodeName: config.nodeName,
+    connections,
+    services,
+    sampleMs: config.controlTimeoutMs / SAMPLES_PER_TIMEOUT,
+  });
+  const revoking = createRevoking({
+    store: broker.revocations,
+    control: broker.control,
+    controlTimeoutMs: config.controlTimeoutMs,
+    known: revocations,
+    connections,
+    onError,
+  });
   const host: ConnectionHost = {
     metrics,
     ids,
     limits,
-    nowMs,
+    clock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (connection, command) => admitting.run(connection, command),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    onDrain: (connection) => fanout.handleDrain(connection),
+    ...protection.host,
+    onDrain: (connection) => protection.handleDrain(connection) || fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
       admitting.handleClosed(connection);
       limits.leave(connection.account, connection);
+      budget.forget(connection);
+      expiry.cancel(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -206,16 +270,27 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     metrics,
     loop,
     fanout,
+    budget,
     connections,
     brokerState,
     nodeState,
   });
 
+  const heartbeats = createHeartbeats({
+    intervalMs: config.pingIntervalMs,
+    maxStretch: config.pingMaxStretch,
+    maxStallMs: config.maxStallMs,
+    random: Math.random,
+    counters: metrics.hot,
+  });
+
   const webSocket: WebSocketOptions = {
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
-    pingIntervalMs: config.pingIntervalMs,
+    heartbeats,
+    maxControlBacklogBytes: config.maxOutboxBytes,
     onHandshake: createHandshakeCheck({
+      acceptsHost: createHostCheck(config.allowedHosts),
       checkOrigin: createOriginCheck(config.allowedOrigins),
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,
@@ -247,15 +322,31 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onError,
   });
 
+  let smoothedUse = 0;
+  const announcement = createAnnouncement({
+    config,
+    version,
+    health,
+    connections: () => connections.size,
+    // How far from overload, and how near to the bound on connections.
+    weight: () => Math.min(overload.weight(), weightByUse(smoothedUse, connections.size, config.maxConnections)),
+    admissionPerSecond: () => Math.min(ADMISSION_PER_SECOND, Math.max(0, config.maxConnections - connections.size)),
+  });
   const announce = (): void => {
     statistics.sample();
+    if (kicksAnybody) fanout.kick();
+    smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
-    const info = { version, ready: nodeState() === 'ready' };
+    if (broker.health().state === 'ready') revoking.look();
+    const info = announcement.info();
+    if (info === undefined) return;
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
   const drainOnce = async (): Promise<void> => {
     stage = 'draining';
+    // Balancers need not wait for the next turn; before the broker is there nobody waits for this node.
+    if (announcer !== undefined) announce();
     logger.info({ event: 'drain', connections: connections.size }, 'draining');
     const { code, name } = closeCodes.restart;
     const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
@@ -265,15 +356,33 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
+    clearInterval(pulse);
     backplane.close();
+    announcement.close();
     listeners?.close();
     deadlines.close();
     admitting.close();
     limits.close();
+    expiry.close();
+    tokens.close();
     fanout.close();
+    protection.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
+  };
+
+  /** Tries until it succeeds or the node ends. */
+  const synchroniseRevocations = async (): Promise<void> => {
+    while (stage === 'starting') {
+      try {
+        await revoking.synchronise();
+        return;
+      } catch (error) {
+        onError(error as Error, { stage: 'revocations' });
+        await new Promise((resolve) => setTimeout(resolve, ANNOUNCE_MS));
+      }
+    }
   };
 
   return {
@@ -285,20 +394,36 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         hub,
         publishing,
         reading,
+        managing,
+        revoking,
         metrics,
         clock,
+        logger,
         ownStats: statistics.own,
         health,
         toFailure: failureOf,
         webSocket,
+        refusePublish: () => overload.refusePublish('http'),
+        budget,
         pendingRequests,
       });
       const { port, internalPort } = listeners;
-      void broker.start(backplane.events).then(
+      pulse = setInterval(
+        () => void visitInSlices(heartbeats.tick(), HEARTBEAT_PACE, (beat) => beat.look()),
+        heartbeats.tickMs,
+      );
+      await announcement.open({ port, internalPort }).catch((error: unknown) => {
+        listeners?.close();
+        throw error;
+      });
+      const started = broker.start(backplane.events);
+      // Nobody is let in before it is known who may not.
+      void started.then(synchroniseRevocations).then(
         () => {
           if (stage !== 'starting') return;
           stage = 'serving';
           backplane.start();
+          protection.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

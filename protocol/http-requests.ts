@@ -21,7 +21,7 @@ export interface RefusedRequest {
 }
 export type ParsedRequest<T> = { readonly kind: 'valid'; readonly value: T } | RefusedRequest;
 
-const refuse = (error: RefusedRequest['error'], problems: readonly Problem[]): RefusedRequest => ({
+export const refuse = (error: RefusedRequest['error'], problems: readonly Problem[]): RefusedRequest => ({
   kind: 'invalid',
   error,
   problems,
@@ -104,7 +104,7 @@ const coerce = (kind: string, text: string): unknown => {
 };
 
 /** Parameters that the schema does not name are ignored; of a repeated one the last counts. */
-const readQuery = <T>(
+export const readQuery = <T>(
   schema: TObject,
   validator: Validator<T>,
   parameters: Iterable<readonly [string, string]>,

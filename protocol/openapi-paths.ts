@@ -1,6 +1,7 @@
 // The paths of the HTTP API that a node serves, with their parameters, answers and examples (protocol §1, §7).
 import type { ErrorName } from './codes.ts';
 import { channelsQuerySchema, historyQuerySchema } from './http.ts';
+import { connectionPaths } from './openapi-connection-paths.ts';
 import { laterPaths } from './openapi-later-paths.ts';
 import {
   channelParameter,
@@ -218,7 +219,7 @@ const node: Paths = {
       responses: {
         200: { description: 'metrics of this node', content: { 'text/plain': { schema: { type: 'string' } } } },
       },
-      problems: ['unauthorized', 'permissionDenied'],
+      problems: ['unauthorized', 'permissionDenied', 'tooManyRequests'],
     },
   },
   '/v1/openapi.json': {
@@ -263,6 +264,7 @@ const node: Paths = {
 export const operations: Paths = {
   ...publishing,
   ...reading,
+  ...connectionPaths,
   ...node,
   ...laterPaths,
 };

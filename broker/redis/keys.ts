@@ -37,11 +37,15 @@ export interface KeySpace {
     readonly partition: number;
     /** Sorted set: node name by the end of its lease, Unix ms of the server. */
     readonly index: string;
+    /** Sorted set: life of a node by the end of its lease, as above. */
+    readonly lives: string;
     /** Followed by the node name: the lease, JSON of a `NodeRecord`. */
     readonly leasePrefix: string;
     readonly requestTopic: string;
     /** Followed by the instance that asked. */
     readonly answerTopicPrefix: string;
+    /** See lua/revocations-add.lua. */
+    readonly revocations: readonly string[];
   };
 }
 
@@ -97,9 +101,11 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
     control: {
       partition: CONTROL_PARTITION,
       index: `${control}nodes`,
+      lives: `${control}lives`,
       leasePrefix: `${control}node:`,
       requestTopic: `${control}request`,
       answerTopicPrefix: `${control}answer:`,
+      revocations: ['entries', 'order', 'ends', 'life'].map((name) => `${control}revocations:${name}`),
     },
   };
 };

@@ -1,6 +1,7 @@
 // The reference tables of docs/configuration.md, made from the keys themselves.
 import { formatRate, type Rate } from '../access/limits/rate.ts';
 import type { Default, KeySpec } from './key-spec.ts';
+import { secretFileVariable } from './environment.ts';
 import { configKeys } from './keys.ts';
 import { namespaceKeys } from './namespaces.ts';
 import { envNameOf, wordsOf } from './words.ts';
@@ -72,7 +73,9 @@ const keyTable = (): string =>
       asCode(showType(spec)),
       showDefault(spec.default),
       unitOf[spec.form] ?? '–',
-      spec.secret === 'no' ? spec.description : `${spec.description} Secret.`,
+      spec.secret === 'no'
+        ? spec.description
+        : `${spec.description} Secret; \`${secretFileVariable(key)}\` may name a file that holds it.`,
     ]),
   );
 

@@ -53,7 +53,22 @@ export const namespaceKeys = {
   joinLeave: flag({ default: value(false), description: 'Whether `join` and `leave` are pushed.' }),
   subscribe: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may subscribe.' }),
   publish: choice(AUDIENCES, { default: openInDevelopment, description: 'Which clients may publish.' }),
+  membersAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read presence.' }),
   historyAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read history.' }),
+  coalesce: duration(0, 1000, {
+    default: none('as the node: `coalesceMs`, or as long as the load asks for'),
+    description: 'Fixed wait for further messages before a flush of its channels (0: never wait).',
+  }),
+  kickBehind: duration(1, DAY_MS, {
+    default: none('never'),
+    description:
+      'How long a subscription may be behind before its connection is closed with 3008; not with policy `ack`. By default slowness never costs a connection.',
+  }),
+  kickExpired: integer(1, 1_000_000, {
+    default: none('never'),
+    description:
+      'How often what a subscription needs may have expired before it came to read it, until its connection is closed with 3008.',
+  }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
     description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
@@ -78,6 +93,12 @@ export interface NamespaceConfig extends NamespaceRights {
   readonly policy: DeliveryPolicy;
   /** What a subscription may ask for; contains `policy`. */
   readonly policies: readonly DeliveryPolicy[];
+  /** Fixed wait before a flush, ms; undefined: as the node. */
+  readonly coalesce: number | undefined;
+  /** Time a subscription may be behind, ms; undefined: any. */
+  readonly kickBehind: number | undefined;
+  /** Times what a subscription needs may have expired; undefined: any. */
+  readonly kickExpired: number | undefined;
   readonly presence: boolean;
   readonly joinLeave: boolean;
   /** Bytes of `data`; undefined: the bounds of frames and bodies alone apply. */

@@ -1,7 +1,8 @@
 // One client's connection: its state, its subscriptions, and the order in which its commands run.
 //
-// States: `open` (no connect yet) → `connected` → `closed`. Commands of a connection start in the order they came; replies
-// carry the command's id and may overtake each other. Whatever happens to the socket ends in `handleClosed` exactly once.
+// States: `open` (no connect yet) → `authenticating`, when its token takes more than a moment → `connected` → `closed`.
+// Commands of a connection start in the order they came; replies carry the command's id and may overtake each other.
+// Whatever happens to the socket ends in `handleClosed` exactly once.
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
@@ -9,10 +10,12 @@ import { Account } from '../access/limits/account.ts';
 import { LimitReached } from '../access/limits/limit-reached.ts';
 import type { Limits } from '../access/limits/limits.ts';
 import type { Who } from '../access/rights.ts';
-import type { IdSource } from '../clock.ts';
+import type { Identity } from '../access/tokens/claims.ts';
+import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
+import type { Debtor } from '../fanout/byte-budget.ts';
 import type { Attached } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
@@ -22,11 +25,12 @@ export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
   readonly limits: Pick<Limits, 'ofConnection' | 'handleRefusal'>;
-  /** Monotonic, ms. */
-  readonly nowMs: () => number;
+  readonly clock: Clock;
   readonly maxFrameBytes: number;
   /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
   readonly maxOutboxBytes: number;
+  /** The outbox of a connection holds more than ever before. */
+  onHeld(connection: Connection, bytes: number): void;
   /** Runs a command and sends its reply. Never throws. */
   run(connection: Connection, command: Command): void;
   /** Any thrown value as what the client may know of it. */
@@ -34,6 +38,8 @@ export interface ConnectionHost {
   unsubscribe(subscription: Subscription): void;
   /** Called once per connection, while its subscriptions are still there. */
   onClosing(connection: Connection, code: number): void;
+  /** The connection gets nothing more and is to be ended. */
+  onDismissed(connection: Connection): void;
   /** The socket's backlog shrank. */
   onDrain(connection: Connection): void;
   /** Called once per connection, after its subscriptions ended. */
@@ -42,12 +48,36 @@ export interface ConnectionHost {
 
 const ANONYMOUS: Who = { kind: 'anonymous' };
 
-export type ConnectionState = 'open' | 'connected' | 'closed';
+export type ConnectionState = 'open' | 'authenticating' | 'connected' | 'closed';
+
+/** An error the connection was answered with; `time` in Unix ms. */
+export interface Refusal {
+  readonly code: number;
+  readonly message: string;
+  readonly time: number;
+}
+
+/** A channel the server subscribed a connection to. */
+export interface ServerChannel {
+  /** The application asked for it, which grants the client to be subscribed; else its token did, which says so itself. */
+  readonly by: 'application' | 'token';
+  /** The client has subscribed anew since: the subscription is its own. */
+  isTaken: boolean;
+}
+
+/** Kept for whoever asks why a connection does not get what it wants. */
+const MAX_REFUSALS = 5;
+
+/** A command that waits until it is decided who gave it, and the bytes it came in. */
+export interface HeldCommand {
+  readonly command: Command;
+  readonly bytes: number;
+}
 
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
 
-export class Connection implements Subscriber, SocketListener {
+export class Connection implements Subscriber, SocketListener, Debtor {
   readonly id: string;
   /** The id it got, until it continues an earlier session. */
   session: string;
@@ -55,18 +85,37 @@ export class Connection implements Subscriber, SocketListener {
   /** Address of the client, as far as proxies are trusted. */
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
-  readonly who: Who = ANONYMOUS;
   readonly account = new Account();
+  /** What the token of the connection says; null without one. */
+  identity: Identity | null = null;
   state: ConnectionState = 'open';
+  /** Commands that came while the token was being verified; null when there are none. */
+  held: HeldCommand[] | null = null;
+  /** Channels the server subscribed it to; null when there are none. */
+  serverChannels: Map<string, ServerChannel> | null = null;
+  /** Commands it gave. */
+  commandCount = 0;
+  /** The newest errors it was answered with, oldest first; null when there are none. */
+  refusals: Refusal[] | null = null;
+  /** Place among the ends of tokens (`Expiry`). */
+  expirySlot: number | undefined;
+  /** Unix time of the handshake, ms. */
+  readonly openedAtMs: number;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
   /** What the commands that are being worked on stand for, bytes. */
   pendingBytes = 0;
   /** What the command being run came in, bytes: its share of the frame. */
   commandBytes = 0;
+  /** When it sent its newest frame or was opened, monotonic ms. */
+  heardAtMs: number;
   pendingHead: Subscription | null = null;
   parked = false;
   lane: Lane | null = null;
+  /** Most that its outbox held so far, bytes; the budget keeps it. */
+  heldBytes = 0;
+  /** It is to go as soon as its outbox has drained, and is sent nothing more. */
+  dismissed = false;
   private socket: Socket | null;
   private readonly host: ConnectionHost;
   private badRequests = 0;
@@ -76,8 +125,19 @@ export class Connection implements Subscriber, SocketListener {
     this.dialect = dialect;
     this.address = address;
     this.host = host;
+    this.heardAtMs = host.clock.monotonicMs();
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
+    this.openedAtMs = host.clock.nowMs();
+  }
+
+  get who(): Who {
+    return this.identity === null ? ANONYMOUS : this.identity.who;
+  }
+
+  /** When its token ends, Unix ms; Infinity when it does not, or there is none. */
+  get expiresAtMs(): number {
+    return this.identity === null ? Infinity : this.identity.expiresAtMs;
   }
 
   isOpen(): boolean {
@@ -89,7 +149,8 @@ export class Connection implements Subscriber, SocketListener {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
     hot.bytesReceived += bytes;
-    const nowMs = this.host.nowMs();
+    const nowMs = this.host.clock.monotonicMs();
+    this.heardAtMs = nowMs;
     const limits = this.host.limits.ofConnection;
     const frameDelayMs = limits.takeFrame(this.account, nowMs, bytes);
     const commands = this.dialect.decode(frame);
@@ -104,9 +165,14 @@ export class Connection implements Subscriber, SocketListener {
     }
   }
 
-  /** Something the dialect cannot carry at all, such as a binary frame. */
-  handleMalformed(message: string): void {
+  /** The dialects speak text only. */
+  handleBinary(): void {
+    const message = 'expected a text frame, got a binary one';
     this.handleDecoded({ kind: 'error', error: 'badRequest', message });
+  }
+
+  handleFlooded(): void {
+    this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
   }
 
   handleTooBig(): void {
@@ -120,6 +186,7 @@ export class Connection implements Subscriber, SocketListener {
 
   private handleDecoded(decoded: Decoded): void {
     if (decoded.kind === 'command') {
+      this.commandCount++;
       this.badRequests = 0;
       this.host.run(this, decoded.command);
       return;
@@ -132,7 +199,7 @@ export class Connection implements Subscriber, SocketListener {
 
   /** Sends a reply or push; nothing, not even its encoding, when the socket is gone. */
   send(message: Outgoing): void {
-    if (this.socket === null) return;
+    if (this.socket === null || this.dismissed) return;
     const frame = this.dialect.encode(message);
     this.socket.send(frame);
     // Messages stop before; what is left to bound is a client that asks much and does not read the answers.
@@ -147,10 +214,16 @@ export class Connection implements Subscriber, SocketListener {
     const { code, name, temporary } = failure.code;
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
+    this.keepRefusal({ code, message, time: this.host.nowMs() });
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
     if (!(failure instanceof LimitReached)) return;
     const ending = this.host.limits.handleRefusal(this.account, failure.reason);
     if (ending !== undefined) this.close(ending.code, ending.reason);
+  }
+
+  private keepRefusal(refusal: Refusal): void {
+    this.refusals ??= [];
+    if (this.refusals.push(refusal) > MAX_REFUSALS) this.refusals.shift();
   }
 
   /** Ends the connection with a close code; idempotent. */
@@ -159,6 +232,22 @@ export class Connection implements Subscriber, SocketListener {
     if (socket === null) return;
     this.handleClosed(code);
     socket.end(code, reason);
+  }
+
+  /** Ends the connection at once, without a close frame: it would not be read. `code` is what is counted. Idempotent. */
+  cut(code: number): void {
+    const { socket } = this;
+    if (socket === null) return;
+    this.handleClosed(code);
+    socket.cut();
+  }
+
+  /** Idempotent. */
+  dismiss(): void {
+    if (this.socket === null || this.dismissed) return;
+    this.dismissed = true;
+    this.parked = true;
+    this.host.onDismissed(this);
   }
 
   /** The socket is gone, by whatever side: everything this connection held is given back. Idempotent. */
@@ -172,6 +261,7 @@ export class Connection implements Subscriber, SocketListener {
       else this.host.unsubscribe(entry);
     }
     this.subscriptions.clear();
+    this.held = null;
     this.host.onClosed(this, code);
   }
 
@@ -181,14 +271,22 @@ export class Connection implements Subscriber, SocketListener {
 
   cork(write: () => void): void {
     this.socket?.cork(write);
+    this.bufferedBytes();
   }
 
   bufferedBytes(): number {
-    return this.socket?.bufferedBytes() ?? 0;
+    const bytes = this.socket?.bufferedBytes() ?? 0;
+    // Whoever sends looks at the outbox afterwards, so this sees its peaks.
+    if (bytes > this.heldBytes && bytes !== Infinity) this.host.onHeld(this, bytes);
+    return bytes;
   }
 
   handleLostFrame(): void {
     this.close(closeCodes.stateLost.code, closeCodes.stateLost.name);
+  }
+
+  handleNoPong(): void {
+    this.close(closeCodes.noPong.code, closeCodes.noPong.name);
   }
 
   handleDrain(): void {

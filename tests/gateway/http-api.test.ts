@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Static, TSchema } from '@sinclair/typebox';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createChannelRoutes } from '../../gateway/api/channels.ts';
+import { createConnectionRoutes } from '../../gateway/api/connections.ts';
 import { laterApiRoutes, laterClientRoutes } from '../../gateway/api/later.ts';
 import { createOperationRoutes } from '../../gateway/api/operations.ts';
 import { createPublishRoutes } from '../../gateway/api/publish.ts';
@@ -370,6 +371,7 @@ describe('the OpenAPI document', () => {
       ...createPublishRoutes({ cluster } as Parameters<typeof createPublishRoutes>[0]),
       ...createChannelRoutes({ cluster } as Parameters<typeof createChannelRoutes>[0]),
       ...createOperationRoutes({ cluster, openMetrics: false } as Parameters<typeof createOperationRoutes>[0]),
+      ...createConnectionRoutes({} as Parameters<typeof createConnectionRoutes>[0]),
       ...laterApiRoutes,
       ...laterClientRoutes,
       ...upgradeHelpRoutes,

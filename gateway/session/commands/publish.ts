@@ -1,8 +1,11 @@
 // `publish`: a client's publication, stamped with who it is.
+import { Failure } from '../../failure.ts';
 import type { CommandHandler } from '../command-handler.ts';
 
 export const handlePublish: CommandHandler<'publish'> = async (connection, command, services) => {
   const { channel, data, key, messageId } = command;
+  const retryAfterMs = services.overload.refusePublish('client');
+  if (retryAfterMs !== undefined) throw new Failure('overloaded', 'the node sheds client publishes', retryAfterMs);
   const entry = connection.subscriptions.get(channel);
   const { limits, namespaceOf } = services;
   // Commands on one channel keep their order: who subscribes and then publishes receives the own message.

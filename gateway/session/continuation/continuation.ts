@@ -92,7 +92,11 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
   const restoreOne = (state: SessionState, stored: SessionSubscription): void => {
     const { connection, restored } = state;
     try {
-      const { channel, policy, window, position: since } = stored;
+      const { channel, policy, window, byApplication, position: since } = stored;
+      if (byApplication) {
+        connection.serverChannels ??= new Map();
+        connection.serverChannels.set(channel, { by: 'application', isTaken: false });
+      }
       const opening = open(connection, { channel, since, policy, ...(policy === 'ack' && { window }) });
       restored.add(stored.channel);
       if (opening instanceof Promise) {
@@ -176,6 +180,7 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
       if (connection.isOpen()) saving.handleChanged(stateOf(connection));
     },
     isRestored: (connection, channel) => states.get(connection.id)?.restored.has(channel) ?? false,
+    isPending: (connection, channel) => states.get(connection.id)?.pending.has(channel) ?? false,
     take(connection, channel) {
       const state = states.get(connection.id);
       if (state === undefined) return false;
