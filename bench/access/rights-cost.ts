@@ -56,7 +56,13 @@ export const measureRights = async (): Promise<RightsCost> => {
     tails: () => [],
     onError: () => undefined,
   });
-  const publishing = createPublishing({ broker, namespaceOf, metrics: createMetricsRegistry(), clock: systemClock });
+  const publishing = createPublishing({
+    broker,
+    namespaceOf,
+    metrics: createMetricsRegistry(),
+    clock: systemClock,
+    load: { handlePublishing: () => undefined, handlePublished: () => undefined },
+  });
   const data = { text: 'x'.repeat(100) };
   const publisher = { user: who.user, connection: 'bench' };
   const publish = (index: number): Promise<unknown> =>

@@ -18,7 +18,8 @@ import {
   value,
   type ValuesOf,
 } from './key-spec.ts';
-import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
+import { CONNECT_DEADLINE_MS, MAX_DRAIN_TIMEOUT_MS } from '../../protocol/limits.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../overload/cluster-load.ts';
 import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 
@@ -213,9 +214,9 @@ export const configKeys = {
     description: 'Connections the node accepts at once.',
   }),
   admissionPerSecond: integer(1, 1_000_000, {
-    default: value(1000),
+    default: value(DEFAULT_ADMISSION_PER_SECOND),
     description:
-      'Clients the node lets in per second. More of them wait, those that resume first, then those with a token; others are told when to come back (close 1013).',
+      'Clients the node lets in per second. More of them wait, those that resume first, then those with a token; others are told when to come back (close 1013). Announced to the other nodes: what drains or rebalances sends clients no faster than those who take them admit.',
   }),
   admissionDeadlineMs: duration(10, MINUTE_MS, {
     default: value(2000),
@@ -383,9 +384,34 @@ export const configKeys = {
     description:
       'Time a node may be deaf (publications are acknowledged and do not arrive) before it sends its clients to other nodes, if another one is ready.',
   }),
-  drainTimeoutMs: duration(0, 24 * HOUR_MS, {
+  drainTimeoutMs: duration(0, MAX_DRAIN_TIMEOUT_MS, {
     default: value(30_000),
-    description: 'Time from SIGTERM until connections that are still open are cut.',
+    description:
+      'Time from SIGTERM or `POST /v1/drain` until the process has ended; connections that are still open are cut.',
+  }),
+  drainNoticeMs: duration(0, 10 * MINUTE_MS, {
+    default: { kind: 'profile', development: 0, production: 2000 },
+    description:
+      'Time between readiness turning 404 and the first client asked to move, so that the load balancer has noticed: at least two of its health checks. Used when another node is ready.',
+  }),
+  moveTimeoutMs: duration(100, 10 * MINUTE_MS, {
+    default: value(5000),
+    description:
+      'Time a client that is asked to move has for it, from its own earliest moment on. Beyond it a draining node closes with 1012, one past its `maxAgeMs` with 3000.',
+  }),
+  maxAgeMs: duration(0, 365 * 24 * HOUR_MS, {
+    default: value(24 * HOUR_MS),
+    description:
+      'Age at which a connection is asked to move to a new one, 10 % more or less for each, so that they do not come together. One that does not is closed with 3000. 0 turns it off.',
+  }),
+  rebalance: flag({
+    default: value(true),
+    description:
+      'Whether a node with clearly more connections than the mean of all ready nodes asks its surplus to move, as after a node joined. Nobody is closed for staying.',
+  }),
+  movesPerSecond: integer(1, 100_000, {
+    default: value(100),
+    description: 'Connections a second this node asks to move for their age, and as many to rebalance.',
   }),
   requestTimeoutMs: duration(100, 10 * MINUTE_MS, {
     default: value(10_000),
