@@ -17,7 +17,11 @@ import {
 import type { Connection } from './connection.ts';
 
 export interface AdmittingOptions {
-  readonly settings: AdmissionSettings & { readonly maxHandshakes: number; readonly anonymous: boolean };
+  readonly settings: AdmissionSettings & {
+    readonly maxHandshakes: number;
+    readonly connectDeadlineMs: number;
+    readonly anonymous: boolean;
+  };
   readonly metrics: MetricsRegistry;
   /** Monotonic, ms. */
   readonly nowMs: () => number;
@@ -30,7 +34,7 @@ export interface AdmittingOptions {
 export interface Admitting {
   /** Every command of every connection. */
   run(connection: Connection, command: Command): void;
-  /** An upgrade is to be refused with this delay, ms: too many connections are not let in yet. */
+  /** An upgrade is to be refused with this delay, ms: too many connections are not let in yet. May end a silent one instead. */
   refusalOfUpgrade(): number | undefined;
   handleOpened(connection: Connection): void;
   handleClosed(connection: Connection): void;
@@ -44,6 +48,8 @@ const MAX_HELD_COMMANDS = 64;
 const MAX_HELD_BYTES = 32 * 1024;
 /** Named to a client that sent more than that, ms. */
 const HELD_RETRY_MS = 500;
+/** Of the deadline for `connect`: who was silent so long gives way when others find no place. */
+const SILENCE_SHARE = 0.1;
 /** The queue is served this often while somebody waits, ms. */
 const SERVE_INTERVAL_MS = 5;
 
@@ -64,8 +70,8 @@ const classOf = (command: Command): AdmissionClass => {
 export const createAdmitting = ({ settings, metrics, nowMs, enterNetwork, run }: AdmittingOptions): Admitting => {
   const queue = createAdmissionQueue<Entering>(settings);
   const entering = new Map<Connection, Entering>();
-  /** Open and not let in: silent ones as well. */
-  const outside = new Set<Connection>();
+  /** Open and not let in, silent ones as well, by when they opened (monotonic, ms): the oldest first. */
+  const outside = new Map<Connection, number>();
   let timer: NodeJS.Timeout | undefined;
 
   metrics.gauge('weir_admission_waiting', () => queue.waiting());
@@ -87,6 +93,8 @@ export const createAdmitting = ({ settings, metrics, nowMs, enterNetwork, run }:
     }
     outside.delete(connection);
     for (const { command, bytes } of held) {
+      // It may have gone while its address was counted, or by what ran before.
+      if (!connection.isOpen()) return;
       connection.commandBytes = bytes;
       run(connection, command);
     }
@@ -107,6 +115,15 @@ export const createAdmitting = ({ settings, metrics, nowMs, enterNetwork, run }:
     if (queue.waiting() > 0) return;
     clearInterval(timer);
     timer = undefined;
+  };
+
+  /** Sockets that say nothing must not keep out those who would. Who waits does so for less than the time of silence. */
+  const longestSilent = (): Connection | undefined => {
+    for (const [connection, openedMs] of outside) {
+      const isLongSilent = nowMs() - openedMs >= settings.connectDeadlineMs * SILENCE_SHARE;
+      return isLongSilent && !entering.has(connection) ? connection : undefined;
+    }
+    return undefined;
   };
 
   const hold = (one: Entering, command: Command, bytes: number): void => {
@@ -157,8 +174,15 @@ export const createAdmitting = ({ settings, metrics, nowMs, enterNetwork, run }:
       else if (command.type === 'connect' || settings.anonymous) enter(connection, command);
       else run(connection, command);
     },
-    refusalOfUpgrade: () => (outside.size < settings.maxHandshakes ? undefined : queue.dismiss('anonymous', nowMs())),
-    handleOpened: (connection) => void outside.add(connection),
+    refusalOfUpgrade() {
+      if (outside.size < settings.maxHandshakes) return undefined;
+      const retryAfterMs = queue.dismiss('anonymous', nowMs());
+      const silent = longestSilent();
+      if (silent === undefined) return retryAfterMs;
+      silent.close(closeCodes.tryLater.code, `retryAfterMs=${retryAfterMs}`);
+      return undefined;
+    },
+    handleOpened: (connection) => void outside.set(connection, nowMs()),
     handleClosed(connection) {
       outside.delete(connection);
       const one = entering.get(connection);

@@ -29,6 +29,8 @@ const LIMITS = {
   WEIR_MAX_API_KEY_PUBLISH_RATE: '10/1h',
   WEIR_MAX_SUBSCRIPTIONS: '2',
   WEIR_MAX_HANDSHAKES: '8',
+  // Nobody is silent for too long while a test runs.
+  WEIR_CONNECT_DEADLINE_MS: '10m',
 };
 
 let directory: TemporaryDirectory;

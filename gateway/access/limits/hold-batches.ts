@@ -3,7 +3,7 @@ import type { HoldRequest, Limits } from '../../../broker/limits.ts';
 import { withTimeout } from './with-timeout.ts';
 
 /** Shares in one call: some hundred microseconds of the server. */
-const MAX_BATCH = 500;
+const MAX_BATCH = 100;
 
 interface Asked {
   readonly request: HoldRequest;

@@ -43,6 +43,8 @@ export interface Principals {
 
 /** Shares are renewed this often within a lease: one renewal may be lost. */
 const RENEWALS_PER_LEASE = 3;
+/** A renewal of all is spread over this many turns, so that ten thousands of users do not hold the event loop. */
+const TURNS_PER_RENEWAL = 20;
 
 export interface PrincipalsOptions {
   readonly settings: PrincipalSettings;
@@ -77,15 +79,22 @@ export const createPrincipals = ({ settings, limits, metrics, nowMs }: Principal
     };
   };
 
-  /** Renews what is held and forgets who holds and owes nothing. */
+  let round = known.entries();
+  /** Renews what is held and forgets who holds and owes nothing: the next part of all, round and round. */
   const look = (): void => {
     const now = nowMs();
-    for (const [key, { connections, publishes, channelRates, members }] of known) {
+    for (let left = Math.ceil(known.size / TURNS_PER_RENEWAL); left > 0; left--) {
+      const next = round.next();
+      if (next.done === true) {
+        round = known.entries();
+        return;
+      }
+      const [key, { connections, publishes, channelRates, members }] = next.value;
       if (!connections.isIdle()) connections.renew();
       else if (members.size === 0 && publishes.isIdle() && channelRates.isIdle(now)) known.delete(key);
     }
   };
-  const timer = setInterval(look, leaseMs / RENEWALS_PER_LEASE);
+  const timer = setInterval(look, leaseMs / RENEWALS_PER_LEASE / (TURNS_PER_RENEWAL + 1));
   timer.unref();
 
   return {

@@ -96,6 +96,13 @@ describe('a rate over all nodes', () => {
     expect(delays).toEqual([1000, 1100, 1200, 1300, 1400]);
   });
 
+  it('does not carry what was not spent into the next window', async () => {
+    const { nodes, advance } = openNodes(1, { count: 100, perMs: 1000 });
+    expect(await takeMany(nodes[0]!, 1)).toBe(1);
+    advance(1000);
+    expect(await takeMany(nodes[0]!, 150)).toBe(100);
+  });
+
   it('is held by each node alone while the broker is away, and by all together afterwards', async () => {
     const rate = { count: 20, perMs: 1000 };
     const { nodes, advance, setAway, timesAlone } = openNodes(3, rate);
