@@ -109,7 +109,11 @@ const startRedisFor = async (name: WeirName): Promise<readonly RedisProcess[]> =
   return [master, await startRedis({ args: [...args, '--replicaof', '127.0.0.1', String(master.port)] })];
 };
 
-const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer> => {
+const startWeir = async (
+  name: WeirName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>>,
+): Promise<BenchServer> => {
   requireBuild();
   const servers = await startRedisFor(name);
   const [redis] = servers;
@@ -125,7 +129,7 @@ const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer>
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    env: { WEIR_LOG_LEVEL: 'warn', ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}) },
+    env: { WEIR_LOG_LEVEL: 'warn', ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}), ...env },
   }).catch(async (error: unknown) => {
     await stopRedis();
     throw error;
@@ -147,7 +151,12 @@ const startWeir = async (name: WeirName, pinning: Pinning): Promise<BenchServer>
   };
 };
 
-export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> => {
+/** `env` is for a single node of Weir. */
+export const startServer = (
+  name: ServerName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning);
-  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
+  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
 };
