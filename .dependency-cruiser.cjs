@@ -12,6 +12,7 @@ const gatewayLayers = [
   'channels',
   'overload',
   'session',
+  'overload',
   'api',
 ];
 
@@ -76,6 +77,7 @@ module.exports = {
     onlyIn('engine-in-one-room', 'node_modules/uWebSockets\\.js', '^gateway/transports/'),
     onlyIn('ioredis-in-one-room', 'node_modules/ioredis', '^broker/redis/'),
     onlyIn('rate-limiter-flexible-in-one-room', 'node_modules/rate-limiter-flexible', '^broker/redis/'),
+    onlyIn('jsonwebtoken-in-one-room', 'node_modules/jsonwebtoken', '^gateway/access/tokens/'),
     onlyIn('prom-client-in-one-room', 'node_modules/prom-client', '^gateway/observability/'),
     onlyIn('pino-in-one-room', 'node_modules/pino/', '^gateway/observability/'),
   ],

@@ -45,6 +45,8 @@ export interface LoadConfig {
   /** Instead of a run; the answer is a list of groups. */
   readonly slow?: SlowLoad;
   readonly probe?: { readonly path: string; readonly everyUs: number };
+  /** All come at once; refused ones (close 1013) come back when they were told to. */
+  readonly storm?: { readonly resumeEvery: number; readonly resumeFrames: readonly string[] };
   readonly pids: readonly number[];
   readonly spinUs: number;
   readonly drainMs: number;
@@ -105,6 +107,15 @@ export const loadResultSchema = Type.Object({
       rssEndBytes: count,
     }),
   ),
+  storm: Type.Object({
+    /** Let in per 100 ms; null without a storm. */
+    perBin: Type.Union([Type.Array(count), Type.Null()]),
+    refusals: count,
+    resuming: count,
+    resumedAtOnce: count,
+    lastMs: real,
+    lastResumeMs: real,
+  }),
   note: Type.String(),
 });
 

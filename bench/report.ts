@@ -71,11 +71,11 @@ const comparison = ({ scenario, outcomes }: ScenarioReport): string => {
         cells[`${server} / raw`] = `${thousands(own / reference)} ×`;
       }
     }
-    const [alone, replicated] = (['weir-redis', 'weir-replicated'] as const).map((server) =>
-      figureOf(outcomes.get(server), figure.name),
-    );
-    if (alone !== undefined && replicated !== undefined && alone > 0) {
-      cells['weir-replicated / weir-redis'] = `${thousands(replicated / alone)} ×`;
+    const direct = figureOf(outcomes.get('weir-redis'), figure.name);
+    for (const server of ['weir-replicated', 'weir-haproxy'] as const) {
+      const own = figureOf(outcomes.get(server), figure.name);
+      if (direct === undefined || own === undefined || direct <= 0) continue;
+      cells[`${server} / weir-redis`] = `${thousands(own / direct)} ×`;
     }
     const verdict = judge(figure, outcomes);
     const sign = figure.better === 'higher' ? '>=' : '<=';

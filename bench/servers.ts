@@ -1,6 +1,7 @@
 // The servers that are measured: two controls and Weir, each a process of its own pinned to the server core.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
@@ -8,6 +9,8 @@ import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
 import { type RedisProcess, startRedis } from '../loadbalancer/cluster/redis-process.ts';
+import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.ts';
+import { type BenchKeys, createBenchKeys, SECRET } from './access/token-rate.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 
@@ -15,6 +18,7 @@ export const SERVER_NAMES = [
   'raw-uws',
   'npm-ws',
   'weir-redis',
+  'weir-haproxy',
   'weir-replicated',
   'weir-memory',
   'weir-cluster',
@@ -25,10 +29,14 @@ export interface BenchServer extends AsyncDisposable {
   readonly name: ServerName;
   readonly port: number;
   readonly pid: number;
+  /** Of the HAProxy that everything passes, where there is one. */
+  readonly proxyPid?: number;
   /** Whole header lines that a publish needs. */
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
   readonly metrics?: () => Promise<string>;
+  /** Makes tokens that the server takes; undefined where it verifies none. */
+  readonly tokens?: BenchKeys;
   /** Three nodes, Redis and HAProxy, on any core; undefined for a single server. */
   readonly cluster?: Cluster;
 }
@@ -85,15 +93,46 @@ const CLUSTER_NODES = 3;
 
 const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
-  const cluster = await startCluster({ nodes: CLUSTER_NODES, entry: 'built', env: { WEIR_LOG_LEVEL: 'warn' } });
+  const cluster = await startCluster({
+    nodes: CLUSTER_NODES,
+    entry: 'built',
+    nodePrefix: pinning.anyCorePrefix,
+    // HAProxy asks every 400 ms whether a node is ready.
+    env: { WEIR_LOG_LEVEL: 'warn', WEIR_DRAIN_NOTICE_MS: '1000' },
+  });
   // Beside the load generator on its core three nodes would measure the lack of cores.
-  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent, ...cluster.nodes]) await pinning.release(pid);
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
   return {
     name: 'weir-cluster',
     port: cluster.haproxy.port,
     pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
     publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
     cluster,
+    [Symbol.asyncDispose]: cluster.stop,
+  };
+};
+
+/** Connections come as fast as the server takes them, except where that is what is measured. */
+const WITHOUT_ADMISSION = { WEIR_ADMISSION_PER_SECOND: '1000000' };
+
+/** The server of `weir-redis`, everything through HAProxy: sockets, and publications by paths opened for the bench. */
+const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> => {
+  requireBuild();
+  const cluster = await startCluster({
+    nodes: 1,
+    entry: 'built',
+    env: { WEIR_LOG_LEVEL: 'warn', ...WITHOUT_ADMISSION },
+    nodePrefix: pinning.serverPrefix,
+    // One thread, so that what it costs is one figure.
+    haproxyConfig: { extraPublicPaths: ['/v1/publish', '/v1/batch'], threads: 1 },
+  });
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
+  return {
+    name: 'weir-haproxy',
+    port: cluster.haproxy.port,
+    pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
+    proxyPid: cluster.haproxy.pid,
+    publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
     [Symbol.asyncDispose]: cluster.stop,
   };
 };
@@ -123,15 +162,29 @@ const startWeir = async (
   // On the load generator's core they would wait for a process that never sleeps, and that wait would count as ours.
   for (const { pid } of servers) await pinning.release(pid);
   const apiKey = randomBytes(16).toString('hex');
+  const tokens = createBenchKeys();
+  const directory = await temporaryDirectory('bench');
+  const publicKeyFile = join(directory.path, 'public.pem');
+  await writeFile(publicKeyFile, tokens.publicPem);
   const node = await startNode({
     name: `bench-${name}`,
     apiKey,
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    env: { WEIR_LOG_LEVEL: 'warn', ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}), ...env },
+    env: {
+      WEIR_LOG_LEVEL: 'warn',
+      ...WITHOUT_ADMISSION,
+      WEIR_JWT_SECRET: SECRET,
+      WEIR_JWT_PUBLIC_KEY_FILE: publicKeyFile,
+      // No token is known before: what is measured is the verification.
+      WEIR_MAX_KNOWN_TOKENS: '0',
+      ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}),
+      ...env,
+    },
   }).catch(async (error: unknown) => {
     await stopRedis();
+    await directory.remove();
     throw error;
   });
   const { url, port, pid } = node;
@@ -140,6 +193,7 @@ const startWeir = async (
     port,
     pid,
     publishHeaders: [`X-API-Key: ${apiKey}`],
+    tokens,
     metrics: async () => {
       const response = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': apiKey } });
       return response.ok ? await response.text() : '';
@@ -147,6 +201,7 @@ const startWeir = async (
     [Symbol.asyncDispose]: async () => {
       await node.stop();
       await stopRedis();
+      await directory.remove();
     },
   };
 };
@@ -158,5 +213,6 @@ export const startServer = (
   env: Readonly<Record<string, string>> = {},
 ): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning);
+  if (name === 'weir-haproxy') return startWeirBehindHaproxy(pinning);
   return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
 };

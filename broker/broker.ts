@@ -17,6 +17,7 @@ import type { ControlBus } from './control.ts';
 import type { History } from './history.ts';
 import type { Limits } from './limits.ts';
 import type { ChannelPosition, Publication, PublishRequest } from './publication.ts';
+import type { RevocationStore } from './revocations.ts';
 import type { Sessions } from './sessions.ts';
 
 export type { ChannelPosition } from './publication.ts';
@@ -81,6 +82,7 @@ export interface Broker {
   readonly control: ControlBus;
   readonly sessions: Sessions;
   readonly limits: Limits;
+  readonly revocations: RevocationStore;
   /** Connects; resolves when publish and subscribe paths are usable. Keeps trying for ever; `onHealth` tells meanwhile. */
   start(events: BrokerEvents): Promise<void>;
   /**

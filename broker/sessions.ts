@@ -16,6 +16,8 @@ export interface SessionSubscription {
   readonly policy: ReplyOf<'subscribed'>['policy'];
   /** With policy `ack`: messages that may be unacknowledged. */
   readonly window: number;
+  /** The application made it: it needs no right of the client's. */
+  readonly byApplication?: true;
   /** Everything up to here needs no sending again. */
   readonly position: ChannelPosition;
 }

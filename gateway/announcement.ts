@@ -63,6 +63,8 @@ export const createAnnouncement = (options: AnnouncementOptions): Announcement =
         connections: connections(),
       };
     },
-    close: () => agentCheck?.close(),
+    close() {
+      void agentCheck?.close();
+    },
   };
 };

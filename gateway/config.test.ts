@@ -145,7 +145,9 @@ describe('loadConfig', () => {
 max: { outbox: { bytes: 2MiB }, connections: 10 }
 jwt: { public: { keyFile: key.pem } }
 api: { keys: [{ name: a, secret: 'a-secret,with:all', scopes: [publish], channels: ['price:*'] }] }`;
-    const pem = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      .publicKey.export({ type: 'spki', format: 'pem' })
+      .toString();
     const result = load({ WEIR_CONFIG: 'weir.yaml' }, { readFile: (path) => (path === 'key.pem' ? pem : yaml) });
     expect(configOf(result)).toMatchObject({
       maxOutboxBytes: 2_097_152,

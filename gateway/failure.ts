@@ -27,6 +27,18 @@ export class Failure extends Error {
   }
 }
 
+/** A refusal after which the connection cannot go on: the error is answered, then the connection is closed. */
+export class ClosingFailure extends Failure {
+  readonly closeCode: number;
+  readonly closeReason: string;
+
+  constructor({ error, message, retryAfterMs }: Failure, closeCode: number, closeReason: string) {
+    super(error, message, retryAfterMs);
+    this.closeCode = closeCode;
+    this.closeReason = closeReason;
+  }
+}
+
 /**
  * What a sender may know of any thrown value: failures and a missing broker by their own words, everything else as
  * `internal` with a correlation id under which `log` gets the details.

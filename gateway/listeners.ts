@@ -1,6 +1,6 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
-import type { Health, NodeStats } from '../protocol/http.ts';
+import type { DrainAnswer, Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeyAttempts } from './access/api-key-attempts.ts';
 import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
 import { createApiKeys } from './access/api-keys.ts';
@@ -8,9 +8,12 @@ import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
 import { createAuditLog } from './api/audit-log.ts';
+import { createClusterConnections } from './api/cluster-connections.ts';
+import { createConnectionRoutes } from './api/connections.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
+import { createDrainRoute } from './api/drain.ts';
 import { laterApiRoutes, laterClientRoutes } from './api/later.ts';
 import { createOperationRoutes } from './api/operations.ts';
 import { createPublishRoutes } from './api/publish.ts';
@@ -24,6 +27,8 @@ import type { Failure } from './failure.ts';
 import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Hub } from './fanout/hub.ts';
 import { auditLoggerOf, type Logger } from './observability/logger.ts';
+import type { Managing } from './session/managing.ts';
+import type { Revoking } from './session/revoking.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
 import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
 import { serveEcho } from './transports/echo.ts';
@@ -35,11 +40,14 @@ export interface ListenersOptions {
   readonly hub: Hub;
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
+  readonly managing: Managing;
+  readonly revoking: Revoking;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ownStats: () => NodeStats;
   readonly health: () => Health;
+  readonly drain: (timeoutMs: number | undefined) => Promise<DrainAnswer>;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
   /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
@@ -79,9 +87,22 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
   const nowMs = () => options.clock.monotonicMs();
   const apiKeyLimits = createApiKeyLimits(config.maxApiKeyPublishRate, { metrics, nowMs });
+  const connections = createClusterConnections({
+    control: broker.control,
+    managing: options.managing,
+    timeoutMs: config.controlTimeoutMs,
+    toFailure,
+  });
   const serverApi = [
     ...createPublishRoutes({ publishing, cluster, apiKeyLimits, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
+    ...createConnectionRoutes({
+      connections,
+      revoking: options.revoking,
+      nowMs: () => options.clock.nowMs(),
+      revocationTtlMs: config.revocationTtlMs,
+    }),
+    createDrainRoute({ nodeName: config.nodeName, control: broker.control, drain: options.drain }),
     ...laterApiRoutes,
   ];
   const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });

@@ -17,7 +17,7 @@ export interface NodeStatisticsOptions {
   readonly loop: EventLoopMeter;
   readonly fanout: Fanout;
   readonly budget: ByteBudget<Connection>;
-  readonly connections: ReadonlySet<Connection>;
+  readonly connections: Iterable<Connection> & { readonly size: number };
   readonly brokerState: () => 'ready' | 'degraded';
   readonly nodeState: () => 'ready' | 'draining' | 'not_ready';
 }

@@ -72,6 +72,8 @@ function healthyNode(instance: string): Record<string, string> {
 const balancer = (name: string, labels = ''): string => `${name}{job="haproxy",instance="haproxy:8404"${labels}}`;
 const activeServers = balancer('haproxy_backend_active_servers', ',proxy="clients"');
 
+const agent = (name: string): string => `${name}{job="balancer",instance="balancer-agent:8405"}`;
+
 export const healthyCluster: Series = {
   ...healthyNode(a),
   ...healthyNode(b),
@@ -80,6 +82,10 @@ export const healthyCluster: Series = {
   [activeServers]: always(3),
   [balancer('haproxy_process_current_connections')]: always(3000),
   [balancer('haproxy_process_max_connections')]: always(100_000),
+  [agent('up')]: always(1),
+  [agent('weir_balancer_registry_up')]: always(1),
+  [agent('weir_balancer_haproxy_up')]: always(1),
+  [agent('weir_balancer_members_unplaced')]: always(0),
 };
 
 /** Every series ends, but those that stay. */
@@ -274,5 +280,25 @@ export const incidents: readonly Incident[] = [
     name: 'HAProxy at its limit',
     series: { [balancer('haproxy_process_current_connections')]: turns(3000, 95_000) },
     firing: ['WeirBalancerFull'],
+  },
+  {
+    name: 'the balancer agent gone',
+    series: { [agent('up')]: turns(1, 0), [agent('weir_balancer_registry_up')]: turns(1, 'gone') },
+    firing: ['WeirBalancerAgentDown'],
+  },
+  {
+    name: 'the balancer agent without Redis',
+    series: { [agent('weir_balancer_registry_up')]: turns(1, 0) },
+    firing: ['WeirBalancerAgentBlind'],
+  },
+  {
+    name: 'the balancer agent without HAProxy',
+    series: { [agent('weir_balancer_haproxy_up')]: turns(1, 0) },
+    firing: ['WeirBalancerAgentBlind'],
+  },
+  {
+    name: 'more nodes than slots',
+    series: { [agent('weir_balancer_members_unplaced')]: turns(0, 1) },
+    firing: ['WeirBalancerSlotsExhausted'],
   },
 ];

@@ -17,7 +17,10 @@ export interface AlertRule {
   readonly description: string;
 }
 
-const q = createPromql({ window: '5m', matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' } } });
+const q = createPromql({
+  window: '5m',
+  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' }, balancer: { job: 'balancer' } },
+});
 
 const readyNodes = sum(q.value('weir_node_ready'));
 const knownNodes = count(q.value('weir_node_ready'));
@@ -277,6 +280,31 @@ export const alertRules: readonly AlertRule[] = [
     severity: 'critical',
     summary: 'HAProxy has used 80 % of its connections',
     description: 'Beyond the limit clients wait in the backlog and time out.',
+  },
+  {
+    name: 'WeirBalancerAgentDown',
+    expr: `${q.up('balancer')} == 0`,
+    for: '1m',
+    severity: 'warning',
+    summary: 'The balancer agent at {{ $labels.instance }} cannot be scraped',
+    description: 'HAProxy keeps the nodes it has and checks them, but nodes that join get no clients.',
+  },
+  {
+    name: 'WeirBalancerAgentBlind',
+    expr: `${q.value('weir_balancer_registry_up')} == 0 or ${q.value('weir_balancer_haproxy_up')} == 0`,
+    for: '30s',
+    severity: 'warning',
+    summary: 'The balancer agent at {{ $labels.instance }} does not reach Redis or HAProxy',
+    description: 'HAProxy keeps the nodes it has; those that join get no clients. Its /health names the reason.',
+  },
+  {
+    name: 'WeirBalancerSlotsExhausted',
+    expr: `${q.value('weir_balancer_members_unplaced')} > 0`,
+    for: '30s',
+    severity: 'critical',
+    summary: '{{ $value }} nodes found no slot in HAProxy',
+    description:
+      'They run and get no clients. Render the configuration with more slots; the log of the agent names the nodes.',
   },
 ];
 

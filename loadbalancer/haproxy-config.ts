@@ -18,6 +18,7 @@ export * from './haproxy-options.ts';
 const DEFAULT_PING_INTERVAL_MS = 25_000;
 const DEFAULT_SLOWSTART_MS = 15_000;
 const DEFAULT_CHECK_INTERVAL_MS = 1_000;
+const DEFAULT_HOLD_OBSOLETE_MS = 10_000;
 
 const BALANCE_LINES: Record<BalanceProfile, string> = {
   leastconn: 'balance leastconn',
@@ -107,8 +108,14 @@ function resolversSection(nodes: NodeSource): string {
     nodes.nameserver === 'resolv.conf' ? 'parse-resolv-conf' : `nameserver dns1 ${nodes.nameserver}`,
     'accepted_payload_size 8192',
     'hold valid 1s',
-    'hold nx 5s',
-    'hold obsolete 10s',
+    'timeout resolve 1s',
+    'timeout retry 1s',
+    'hold nx 1h',
+    // One answer of a name server that is being restarted must not empty the backend.
+    `hold obsolete ${nodes.holdObsoleteMs ?? DEFAULT_HOLD_OBSOLETE_MS}ms`,
+    'hold timeout 1h',
+    'hold refused 1h',
+    'hold other 1h',
   ]);
 }
 

@@ -37,6 +37,8 @@ export type NodeSource =
       readonly internalPort?: number;
       /** `address:port` of the name server, or `resolv.conf` for the machine's own. */
       readonly nameserver: string;
+      /** How long an address may be missing in answers before its slot is freed, ms. Default 10000. */
+      readonly holdObsoleteMs?: number;
     }
   | { readonly kind: 'static'; readonly nodes: readonly NodeAddress[] };
 
@@ -163,6 +165,7 @@ export function checkHaproxyOptions(options: HaproxyOptions): void {
     'agentCheck.intervalMs': options.agentCheck?.intervalMs,
     'agentCheck.port': options.agentCheck?.port,
     slots: options.nodes.kind === 'static' ? undefined : options.nodes.slots,
+    holdObsoleteMs: options.nodes.kind === 'dns' ? options.nodes.holdObsoleteMs : undefined,
   };
   for (const [field, value] of Object.entries(positive)) {
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {

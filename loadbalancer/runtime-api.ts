@@ -120,8 +120,8 @@ export function createRuntimeApi(socketPath: string, timeoutMs = 2_000): Runtime
       if (at === undefined) return silent(`disable agent ${name}`);
       requireAddress(at.host);
       requirePort(at.port);
-      await silent(`set server ${name} agent-addr ${at.host} port ${at.port}`);
-      return silent(`enable agent ${name}`);
+      // In this order and in one line: HAProxy takes no address for a check that is off, and must not ask the old one.
+      return silent(`enable agent ${name}; set server ${name} agent-addr ${at.host} port ${at.port}`);
     },
     join: async (backend, slot) => {
       const name = target(backend, slot);

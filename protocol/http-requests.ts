@@ -4,6 +4,8 @@ import { channelSchema } from './fields.ts';
 import {
   type ChannelsQuery,
   channelsQuerySchema,
+  type DrainBody,
+  drainBodySchema,
   type HistoryQueryParameters,
   historyQuerySchema,
   type PublishBody,
@@ -21,7 +23,7 @@ export interface RefusedRequest {
 }
 export type ParsedRequest<T> = { readonly kind: 'valid'; readonly value: T } | RefusedRequest;
 
-const refuse = (error: RefusedRequest['error'], problems: readonly Problem[]): RefusedRequest => ({
+export const refuse = (error: RefusedRequest['error'], problems: readonly Problem[]): RefusedRequest => ({
   kind: 'invalid',
   error,
   problems,
@@ -90,6 +92,14 @@ export const parseBatch = (body: unknown): ParsedRequest<readonly BatchItem[]> =
   return { kind: 'valid', value: commands.map(parseBatchItem) };
 };
 
+const drainValidator = createValidator(drainBodySchema);
+
+/** Body of `POST /v1/drain`. Never throws. */
+export const parseDrain = (body: unknown): ParsedRequest<DrainBody> => {
+  const result = drainValidator.validate(body);
+  return result.kind === 'valid' ? result : refuse('badRequest', result.problems);
+};
+
 /** Channel name of a path, already percent-decoded. */
 export const parseChannel = (channel: string): ParsedRequest<string> =>
   isChannel(channel)
@@ -104,7 +114,7 @@ const coerce = (kind: string, text: string): unknown => {
 };
 
 /** Parameters that the schema does not name are ignored; of a repeated one the last counts. */
-const readQuery = <T>(
+export const readQuery = <T>(
   schema: TObject,
   validator: Validator<T>,
   parameters: Iterable<readonly [string, string]>,

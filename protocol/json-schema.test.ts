@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { commandSchemas } from './commands.ts';
 import { batchBodySchema, publishBodySchema, statsSchema } from './http.ts';
-import { explainAnswerSchema } from './http-later.ts';
+import { explainAnswerSchema } from './http-connections.ts';
 import { definitionName, protocolJsonSchema } from './json-schema.ts';
 import { pushSchemas } from './pushes.ts';
 import { replySchemas } from './replies.ts';

@@ -2,6 +2,7 @@
 import type { TSchema } from '@sinclair/typebox';
 import { commandSchemas } from './commands.ts';
 import * as http from './http.ts';
+import * as connections from './http-connections.ts';
 import * as later from './http-later.ts';
 import { MAX_COMMANDS_PER_FRAME } from './limits.ts';
 import { positionSchema, sinceSchema } from './position.ts';
@@ -25,16 +26,20 @@ const httpSchemas: readonly TSchema[] = [
   http.ratesSchema,
   http.nodeStatsSchema,
   http.statsSchema,
+  http.drainBodySchema,
+  http.drainAnswerSchema,
   http.healthSchema,
   http.problemSchema,
   later.presenceAnswerSchema,
-  later.disconnectBodySchema,
-  later.disconnectAnswerSchema,
-  later.subscribeBodySchema,
-  later.unsubscribeBodySchema,
-  later.affectedAnswerSchema,
-  later.connectionsPageSchema,
-  later.explainAnswerSchema,
+  connections.disconnectBodySchema,
+  connections.disconnectAnswerSchema,
+  connections.revokeBodySchema,
+  connections.revokeAnswerSchema,
+  connections.subscribeBodySchema,
+  connections.unsubscribeBodySchema,
+  connections.affectedAnswerSchema,
+  connections.connectionsPageSchema,
+  connections.explainAnswerSchema,
 ];
 
 /** `command.connect` → `ConnectCommand`, `http.publishBody` → `PublishBody`. */

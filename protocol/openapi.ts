@@ -22,7 +22,7 @@ const responses: Readonly<Record<string, JsonSchema>> = {
     ['unknownCommand', 'no call is named GET /v1/nothing'],
   ]),
   NotAvailable: problemResponse('known to the protocol, not available yet', [
-    ['notAvailable', 'POST /v1/disconnect is not available on this node'],
+    ['notAvailable', 'POST /v1/poll is not available on this node'],
   ]),
   Conflict: problemResponse('the position cannot be continued from', [
     ['unrecoverablePosition', 'epoch `k7Qd2w` is over; the channel is in epoch `k7Qd2x`'],

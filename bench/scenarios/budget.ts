@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoadResult } from '../load-types.ts';
 import { baseLoad, type Measured, type Measuring, noteOf, round, type Row, type Scenario } from '../scenario.ts';
-import { type BenchServer, startServer } from '../servers.ts';
+import type { BenchServer } from '../servers.ts';
 
 const MiB = 1024 * 1024;
 const BUDGET_BYTES = 32 * MiB;
@@ -68,14 +68,14 @@ export const budget: Scenario = {
     { name: 'RSS over the baseline against the budget', unit: '', better: 'lower', bar: { value: 1.1 } },
     { name: 'p99 of readers against none slow', unit: '', better: 'lower', bar: { value: 1.3 } },
   ],
+  env: {
+    WEIR_MEMORY_BUDGET_BYTES: String(BUDGET_BYTES),
+    // Those who were closed come back at once, and shall.
+    WEIR_OVERLOAD_BUFFERED_PERCENT: '0',
+  },
   measure: async (measuring): Promise<Measured> => {
-    const { pinning, depth, say, holdSlowReaders } = measuring;
+    const { server, depth, say, holdSlowReaders } = measuring;
     const seconds = depth === 'quick' ? SECONDS / 2 : SECONDS;
-    await using server = await startServer(measuring.server.name, pinning, {
-      WEIR_MEMORY_BUDGET_BYTES: String(BUDGET_BYTES),
-      // Those who were closed come back at once, and shall.
-      WEIR_OVERLOAD_BUFFERED_PERCENT: '0',
-    });
     // Warms the heap up, so that its growth is not taken for the clients'.
     await readers(measuring, server, WARM_UP_SECONDS);
     const alone = await readers(measuring, server, WARM_UP_SECONDS);

@@ -6,6 +6,7 @@ import type { ConformanceHarness } from './harness.ts';
 import { historyCases } from './history-cases.ts';
 import { limitCases } from './limit-cases.ts';
 import { numberingCases } from './numbering-cases.ts';
+import { revocationCases } from './revocation-cases.ts';
 import { sessionCases } from './session-cases.ts';
 
 export const describeBrokerConformance = (name: string, harness: ConformanceHarness): void => {
@@ -16,5 +17,6 @@ export const describeBrokerConformance = (name: string, harness: ConformanceHarn
     controlCases(harness);
     sessionCases(harness);
     limitCases(harness);
+    revocationCases(harness);
   });
 };

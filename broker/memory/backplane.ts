@@ -13,6 +13,7 @@ import {
 } from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
 import { createLimitTable, type LimitTable } from './limit-table.ts';
+import { createRevocationTable, type RevocationTable } from './revocation-table.ts';
 import { createSessionTable, type SessionTable } from './session-table.ts';
 
 /** One broker's place on the backplane. */
@@ -32,6 +33,7 @@ export interface MemoryBackplane {
   readonly clock: BrokerClock;
   readonly sessions: SessionTable;
   readonly limits: LimitTable;
+  readonly revocations: RevocationTable;
   publish(request: PublishRequest): PublishResult;
   read(query: HistoryQuery): HistoryPage;
   position(channel: string): ChannelPosition;
@@ -129,6 +131,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
     clock,
     sessions: createSessionTable(clock),
     limits: createLimitTable(clock),
+    revocations: createRevocationTable(clock),
     publish({ channel: name, body, timeMs, key, messageId, history }) {
       const nowMs = clock.nowMs();
       forgetMessages(nowMs);

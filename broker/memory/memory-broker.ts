@@ -114,6 +114,10 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       spend: (key, points, budget) => settle(() => backplane.limits.spend(key, points, budget)),
       hold: (requests, leaseMs) => settle(() => backplane.limits.hold(node, requests, leaseMs)),
     },
+    revocations: {
+      add: (revocations) => settle(() => backplane.revocations.add(revocations)),
+      read: (version) => settle(() => backplane.revocations.read(version)),
+    },
     start(events) {
       if (state.kind !== 'new') return Promise.reject(new BrokerUnavailableError(`the broker is ${state.kind}`));
       state = { kind: 'started', events };

@@ -44,6 +44,8 @@ export interface KeySpace {
     readonly requestTopic: string;
     /** Followed by the instance that asked. */
     readonly answerTopicPrefix: string;
+    /** See lua/revocations-add.lua. */
+    readonly revocations: readonly string[];
   };
 }
 
@@ -103,6 +105,7 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
       leasePrefix: `${control}node:`,
       requestTopic: `${control}request`,
       answerTopicPrefix: `${control}answer:`,
+      revocations: ['entries', 'order', 'ends', 'life'].map((name) => `${control}revocations:${name}`),
     },
   };
 };

@@ -22,6 +22,7 @@ import { createProbeChannels } from './probe-channels.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
 import { createRedisLimits } from './redis-limits.ts';
+import { createRedisRevocations } from './redis-revocations.ts';
 import { createRedisSessions } from './redis-sessions.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { createRestoration } from './restoration.ts';
@@ -199,6 +200,12 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     shardOf: shards.of,
     onFailure: () => topology.refresh(),
   });
+  const revocations = createRedisRevocations({
+    keySpace,
+    shardOf: shards.of,
+    randomId,
+    onFailure: () => topology.refresh(),
+  });
   const closedError = (): BrokerUnavailableError => new BrokerUnavailableError('the broker is closed');
 
   const close = async (): Promise<void> => {
@@ -219,6 +226,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     control,
     sessions,
     limits,
+    revocations,
     start(given) {
       if (closing !== undefined) return Promise.reject(closedError());
       if (events !== undefined) return Promise.reject(new BrokerUnavailableError('the broker is started already'));

@@ -8,6 +8,7 @@ import type { Redis } from 'ioredis';
 import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
 import { asError } from './link.ts';
+import { createMembers } from './members.ts';
 import { loadScript, runScript } from './script.ts';
 
 export interface RedisControlOptions {
@@ -26,9 +27,13 @@ export interface RedisControlOptions {
 export interface RedisControl extends ControlBus {
   /**
    * As `request`, but of lives instead of nodes, since a node that started again does not know what it knew before; and also of
-   * lives whose lease this server may have lost: all that this node knew of late. `node` and `missing` name lives.
+   * lives whose lease this server may have lost: all of `members`. `node` and `missing` name lives.
    */
   requestMembers(kind: string, payload: Json, timeoutMs: number): Promise<RequestResult>;
+  /** Lives that this node knew of late, dead ones too, by how long ago (ms, outages not counted). */
+  members(): Readonly<Record<string, number>>;
+  /** Adds what another node answered from its `members`: one that started a moment ago knows of no life before. */
+  learnMembers(members: Json): void;
   /** Ends the lease and every open request. */
   close(): Promise<void>;
 }
@@ -65,13 +70,9 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
   const requests = new Map<number, OpenRequest>();
   let lastId = 0;
   let lastRecord: string | undefined;
-  /** When a life was seen in the index, monotonic ms. */
-  const seen = new Map<string, number>();
-
-  const see = (names: unknown): void => {
-    const nowMs = performance.now();
-    for (const name of names as readonly Buffer[]) seen.set(name.toString(), nowMs);
-    for (const [name, atMs] of seen) if (nowMs - atMs > 2 * leaseMs) seen.delete(name);
+  const known = createMembers(2 * leaseMs, leaseMs / 2);
+  const seeLeased = (names: unknown): void => {
+    for (const name of names as readonly Buffer[]) known.see(name.toString(), 0);
   };
 
   const run = async <T>(what: string, work: (redis: Redis) => Promise<T>): Promise<T> => {
@@ -180,7 +181,8 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
         const record: NodeRecord = { node, info, announcedAtMs: options.clock.nowMs() };
         lastRecord = JSON.stringify(record);
         const args = [lastRecord, leaseMs, node, life];
-        see(await runScript(redis, announceScript, [leasePrefix + node, index, lives], args));
+        seeLeased(await runScript(redis, announceScript, [leasePrefix + node, index, lives], args));
+        known.tick(performance.now());
       }),
     nodes: () => run('listing the nodes', readNodes),
     handle(kind, handler) {
@@ -200,11 +202,15 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
         payload,
         timeoutMs,
         async (redis) => {
-          see(await runScript(redis, livesScript, [lives], []));
-          return [...seen.keys()];
+          seeLeased(await runScript(redis, livesScript, [lives], []));
+          return Object.keys(known.ages());
         },
         (message) => message.life,
       ),
+    members: known.ages,
+    learnMembers(members) {
+      for (const [life, agoMs] of Object.entries(members as Record<string, number>)) known.see(life, agoMs);
+    },
     async close() {
       const commands = options.commands();
       for (const request of [...requests.values()]) request.fail(new BrokerUnavailableError('the broker is closed'));

@@ -1,4 +1,4 @@
-// Channel patterns of API keys: a channel, every channel of a namespace (`ns:*`), or every channel (`*`) (protocol §9).
+// Channel patterns of API keys and tokens: a channel, every channel of a namespace (`ns:*`), or every channel (`*`) (protocol §9).
 import { CHANNEL_PATTERN, namespaceOf } from '../../protocol/channel-name.ts';
 
 const channelName = new RegExp(CHANNEL_PATTERN);

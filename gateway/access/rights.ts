@@ -1,51 +1,73 @@
-// Whether a namespace lets somebody subscribe, publish or read history: one pure decision.
+// Whether somebody may do something with a channel: one pure decision for every transport, dialect and call.
 
 /** Whom a namespace lets do something, from widest to narrowest. */
 export const AUDIENCES = ['everyone', 'authenticated', 'subscribers', 'nobody'] as const;
 export type Audience = (typeof AUDIENCES)[number];
 
-export type Verb = 'subscribe' | 'publish' | 'history';
+export const VERBS = ['subscribe', 'publish', 'presence', 'history'] as const;
+export type Verb = (typeof VERBS)[number];
 
-export type Who = { readonly kind: 'anonymous' } | { readonly kind: 'user'; readonly user: string };
+/** What a token grants: by verb whether a channel is covered. A verb that is absent is left to the namespace. */
+export type Grants = Readonly<Partial<Record<Verb, (channel: string) => boolean>>> & {
+  /** Channels the server subscribes it to, which includes the right to be subscribed. */
+  readonly channels?: ReadonlySet<string>;
+};
 
-/** The rights part of a namespace. `historyAccess` has its name because `history` holds the bounds. */
+export type Who =
+  | { readonly kind: 'anonymous' }
+  | { readonly kind: 'user'; readonly user: string; readonly grants?: Grants };
+
+/** The rights part of a namespace. `historyAccess` and `membersAccess` have their names because `history` and `presence` are settings. */
 export interface NamespaceRights {
   readonly subscribe: Audience;
   readonly publish: Audience;
+  readonly membersAccess: Audience;
   readonly historyAccess: Audience;
+}
+
+/** What the connection has of the channel already. */
+export interface ChannelStanding {
+  readonly subscribed: boolean;
+  /** The application subscribed it: it needs no right of its own to be subscribed. */
+  readonly byServer?: boolean;
 }
 
 export type Decision = 'granted' | 'denied';
 
-const audienceOf = (verb: Verb, rights: NamespaceRights): Audience => {
-  switch (verb) {
-    case 'subscribe':
-      return rights.subscribe;
-    case 'publish':
-      return rights.publish;
-    case 'history':
-      return rights.historyAccess;
+const RIGHT_OF = {
+  subscribe: 'subscribe',
+  publish: 'publish',
+  presence: 'membersAccess',
+  history: 'historyAccess',
+} as const satisfies Record<Verb, keyof NamespaceRights>;
+
+const byAudience = (audience: Audience, who: Who, { subscribed }: ChannelStanding): boolean => {
+  switch (audience) {
+    case 'everyone':
+      return true;
+    case 'authenticated':
+      return who.kind === 'user';
+    case 'subscribers':
+      return subscribed;
+    case 'nobody':
+      return false;
   }
 };
 
 /**
- * Decides from the namespace alone. `subscribers` means whoever this connection already lets listen to the channel,
- * with or without a user: who may hear may answer.
+ * A list of the token decides alone, whether it gives more than the namespace or less; without one the namespace does.
+ * `subscribers` means whoever this connection already lets listen to the channel, with or without a user: who may hear may answer.
  */
 export const decide = (
   verb: Verb,
   who: Who,
+  channel: string,
   rights: NamespaceRights,
-  state: { readonly subscribed: boolean },
+  standing: ChannelStanding,
 ): Decision => {
-  switch (audienceOf(verb, rights)) {
-    case 'everyone':
-      return 'granted';
-    case 'authenticated':
-      return who.kind === 'user' ? 'granted' : 'denied';
-    case 'subscribers':
-      return state.subscribed ? 'granted' : 'denied';
-    case 'nobody':
-      return 'denied';
-  }
+  const grants = who.kind === 'user' ? who.grants : undefined;
+  if (verb === 'subscribe' && (standing.byServer === true || grants?.channels?.has(channel) === true)) return 'granted';
+  const grant = grants?.[verb];
+  const isGranted = grant === undefined ? byAudience(rights[RIGHT_OF[verb]], who, standing) : grant(channel);
+  return isGranted ? 'granted' : 'denied';
 };

@@ -6,13 +6,6 @@ const notAvailable = (): never => {
   throw new Failure('notAvailable', 'this call is not available on this node');
 };
 
-const managed = (method: 'get' | 'post', path: string): ApiRoute => ({
-  method,
-  path,
-  access: 'manage',
-  body: 'ignored',
-  handle: notAvailable,
-});
 const open = (method: 'get' | 'post', path: string): ApiRoute => ({
   method,
   path,
@@ -24,11 +17,6 @@ const open = (method: 'get' | 'post', path: string): ApiRoute => ({
 /** For backends. */
 export const laterApiRoutes: readonly ApiRoute[] = [
   { method: 'get', path: '/v1/channels/:channel/presence', access: 'read', handle: notAvailable },
-  managed('post', '/v1/disconnect'),
-  managed('post', '/v1/subscribe'),
-  managed('post', '/v1/unsubscribe'),
-  managed('get', '/v1/connections'),
-  managed('get', '/v1/connections/:connection/explain'),
 ];
 
 /** For clients: the fallback transports and the plain dialect. */

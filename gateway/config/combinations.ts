@@ -1,21 +1,19 @@
 // Combinations of keys that cannot work or must not run in production, one rule each.
-import { createPublicKey } from 'node:crypto';
-import { advertisedAddress } from '../advertised-address.ts';
+import { advertisedAddress, type Interfaces } from '../advertised-address.ts';
 import { weaknessOf } from '../access/api-key-entries.ts';
 import { coversAnySite } from '../access/origin.ts';
+import { MIN_SECRET_BYTES, readPublicKeys } from '../access/tokens/verification-key.ts';
 import type { Config } from './checked-config.ts';
 import type { ConfigKey } from './keys.ts';
 import type { NamespaceConfig } from './namespaces.ts';
 import { tlsFileProblem } from './tls-files.ts';
-
-/** Shortest HMAC secret in production: the output of SHA-256 (RFC 7518 §3.2). */
-const MIN_JWT_SECRET_BYTES = 32;
 
 export interface CombinationContext {
   readonly config: Config;
   /** Keys somebody wrote down, as opposed to defaults. */
   readonly given: ReadonlySet<ConfigKey>;
   readonly readFile: (path: string) => string;
+  readonly interfaces: Interfaces;
 }
 
 interface Rule {
@@ -33,11 +31,11 @@ const mayPublishAnonymously = ({ publish, subscribe }: NamespaceConfig): boolean
 
 const keyFileProblem = (path: string, readFile: (path: string) => string): string | undefined => {
   try {
-    createPublicKey(readFile(path));
-    return undefined;
+    const keys = readPublicKeys(readFile(path));
+    return typeof keys === 'string' ? `"${path}": ${keys}` : undefined;
   } catch (error) {
     const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    return `expected a readable public key in PEM form, got "${path}": ${reason}`;
+    return `expected a readable file with public keys in PEM form, got "${path}": ${reason}`;
   }
 };
 
@@ -57,9 +55,9 @@ const rules: readonly Rule[] = [
   },
   {
     keys: ['advertiseAddress', 'host'],
-    check: ({ config: { advertiseAddress, host } }) =>
+    check: ({ config: { advertiseAddress, host }, interfaces }) =>
       when(
-        advertisedAddress(advertiseAddress, host) === undefined,
+        advertisedAddress(advertiseAddress, host, interfaces) === undefined,
         `no address of this machine lies in ${advertiseAddress ?? ''}`,
       ),
   },
@@ -99,8 +97,12 @@ const rules: readonly Rule[] = [
   {
     keys: ['jwtSecret', 'profile', 'allowWeakSecrets'],
     check: ({ config: { jwtSecret, profile, allowWeakSecrets } }) => {
-      const weakness = jwtSecret === undefined ? undefined : weaknessOf(jwtSecret, MIN_JWT_SECRET_BYTES);
-      return profile === 'development' || allowWeakSecrets || weakness === undefined ? [] : [weakness];
+      if (jwtSecret === undefined) return [];
+      const weakness = weaknessOf(jwtSecret, MIN_SECRET_BYTES);
+      // A shorter one verifies nothing, in no profile.
+      const isUseless = Buffer.byteLength(jwtSecret) < MIN_SECRET_BYTES;
+      const isAllowed = !isUseless && (profile === 'development' || allowWeakSecrets);
+      return weakness === undefined || isAllowed ? [] : [weakness];
     },
   },
   {

@@ -85,12 +85,14 @@ describe('parseNamespaces', () => {
       joinLeave: false,
       subscribe: 'nobody',
       publish: 'nobody',
+      membersAccess: 'nobody',
       historyAccess: 'nobody',
       maxMessageBytes: undefined,
     });
     expect(namespace('', 'default', 'development')).toMatchObject({
       subscribe: 'everyone',
       publish: 'everyone',
+      membersAccess: 'everyone',
       historyAccess: 'everyone',
     });
   });

@@ -53,6 +53,7 @@ export const namespaceKeys = {
   joinLeave: flag({ default: value(false), description: 'Whether `join` and `leave` are pushed.' }),
   subscribe: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may subscribe.' }),
   publish: choice(AUDIENCES, { default: openInDevelopment, description: 'Which clients may publish.' }),
+  membersAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read presence.' }),
   historyAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read history.' }),
   coalesce: duration(0, 1000, {
     default: none('as the node: `coalesceMs`, or as long as the load asks for'),

@@ -7,7 +7,7 @@ import pLimit from 'p-limit';
 import type { ChannelPosition } from '../../broker/broker.ts';
 import type { HistoryPage, HistoryStart } from '../../broker/history.ts';
 import type { Clock } from '../clock.ts';
-import { isGap, type LogEntry } from '../dialects/dialect.ts';
+import { type GapReceipt, isGap, type LogEntry } from '../dialects/dialect.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { endOf, fitting } from './channel-log.ts';
 import {
@@ -159,6 +159,11 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
     if (cursor < channel.log.nextSeq) onReturned(channel);
   };
 
+  const countGap = (subscription: Subscription, { reason, count }: GapReceipt): void => {
+    subscription.gaps ??= new Map();
+    subscription.gaps.set(reason, (subscription.gaps.get(reason) ?? 0) + (count ?? 0));
+  };
+
   const send = (
     subscription: Subscription,
     entries: readonly LogEntry[],
@@ -175,6 +180,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
         hot.deliveries++;
         window?.handleSent(entry.offset);
       } else if (entry.epoch !== undefined) window?.start(entry.offset ?? 0);
+      if (isGap(entry)) countGap(subscription, entry);
       if (isGap(entry) && entry.reason !== 'lost') metrics.count('weir_gaps_total', { reason: entry.reason });
       if (isGap(entry) && entry.reason === 'expired') onExpired(subscription);
     }

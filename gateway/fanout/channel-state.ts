@@ -2,6 +2,7 @@
 import type { ChannelPosition, PublicationRun } from '../../broker/broker.ts';
 import type { HistoryPage } from '../../broker/history.ts';
 import type { AckWindow } from './ack-window.ts';
+import type { GapReason } from '../../protocol/pushes.ts';
 import type { BatchFrame } from './batch-frame.ts';
 import { ChannelLog } from './channel-log.ts';
 import type { Dialect } from '../dialects/dialect.ts';
@@ -78,6 +79,8 @@ export class Subscription {
   behind: Behind | null = null;
   /** How often what it needs had expired when it came to read it. */
   expiries = 0;
+  /** Messages reported missing while it caught up, by reason; null when none was. */
+  gaps: Map<GapReason, number> | null = null;
   /** Next in the subscriber's list for the flush in progress. */
   nextPending: Subscription | null = null;
 

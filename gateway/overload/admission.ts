@@ -45,8 +45,10 @@ export interface AdmissionQueue<T> {
   waiting(): number;
 }
 
-/** Those of this time are let in at once; longer, and the curve is not flat; shorter, and late timers cost rate. */
+/** After a quiet time those of this time are let in at once; longer, and the curve would not be flat. */
 const BURST_MS = 50;
+/** While some wait, what a late timer missed is made up for, so that a busy machine does not cost rate. */
+const CATCH_UP_MS = 500;
 /** Nobody is sent away for longer. A timetable that is full begins again: then more than one come at a time. */
 const MAX_RETRY_MS = 60_000;
 const SECOND_MS = 1000;
@@ -62,9 +64,11 @@ interface Lane<T> {
 
 export const createAdmissionQueue = <T>(settings: AdmissionSettings): AdmissionQueue<T> => {
   const { admissionPerSecond: perSecond, admissionDeadlineMs: deadlineMs } = settings;
-  const count = Math.max(1, Math.ceil((perSecond * BURST_MS) / SECOND_MS));
-  const shape = bucketShapeOf({ count, perMs: (count / perSecond) * SECOND_MS });
   const tokenMs = SECOND_MS / perSecond;
+  const tokensOf = (ms: number): number => Math.max(1, Math.ceil(ms / tokenMs));
+  const capacity = tokensOf(CATCH_UP_MS);
+  const shape = bucketShapeOf({ count: capacity, perMs: capacity * tokenMs });
+  const unusedMs = (capacity - tokensOf(BURST_MS)) * tokenMs;
   const maxWaiting = Math.max(1, Math.floor((perSecond * deadlineMs) / SECOND_MS));
   const lanes = ADMISSION_CLASSES.map((): Lane<T> => ({ places: [], head: 0, waiting: 0, lastSlotMs: 0 }));
   const rankOf = (admissionClass: AdmissionClass): number => ADMISSION_CLASSES.indexOf(admissionClass);
@@ -122,7 +126,10 @@ export const createAdmissionQueue = <T>(settings: AdmissionSettings): AdmissionQ
 
   return {
     arrive(item, admissionClass, nowMs) {
-      if (waiting === 0 && takeOne(nowMs)) return { kind: 'admitted' };
+      if (waiting === 0) {
+        fullAtMs = Math.max(fullAtMs, nowMs + unusedMs);
+        if (takeOne(nowMs)) return { kind: 'admitted' };
+      }
       const rank = rankOf(admissionClass);
       const displaced = waiting < maxWaiting ? undefined : displace(rank, nowMs);
       if (waiting >= maxWaiting) return { kind: 'refused', retryAfterMs: dismiss(admissionClass, nowMs) };

@@ -4,8 +4,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { type AgentCheck, type AgentCheckState, agentCheckLine, openAgentCheck, weightByUse } from './agent-check.ts';
 
 const opened: AgentCheck[] = [];
-afterEach(() => {
-  for (const check of opened.splice(0)) check.close();
+afterEach(async () => {
+  for (const check of opened.splice(0)) await check.close();
 });
 
 /** All that comes before the other side ends the connection. */

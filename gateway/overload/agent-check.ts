@@ -20,7 +20,8 @@ export interface AgentCheckOptions {
 
 export interface AgentCheck {
   readonly port: number;
-  close(): void;
+  /** Stops listening and cuts whoever is asking. */
+  close(): Promise<void>;
 }
 
 /** Balancers ask about once a second each; whoever holds connections open is none. */
@@ -81,10 +82,13 @@ export const openAgentCheck = ({ host, port, state, weight }: AgentCheckOptions)
       server.on('error', () => undefined);
       resolve({
         port: typeof address === 'object' && address !== null ? address.port : port,
-        close() {
-          server.close();
-          for (const socket of open) socket.destroy();
-        },
+        close: () =>
+          new Promise((closed) => {
+            server.close(() => {
+              closed();
+            });
+            for (const socket of open) socket.destroy();
+          }),
       });
     });
   });

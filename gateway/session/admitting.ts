@@ -1,7 +1,7 @@
 // Holds back the commands of a connection until it is let in: at the pace of the admission, those who resume first.
 //
 // The upgrade is done by then, because only `connect` says who comes and only an open socket can carry a delay to a
-// browser (ADR 11). What follows `connect` meanwhile is kept in order, within a bound.
+// browser (ADR 15). What follows `connect` meanwhile is kept in order, within a bound.
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { Ending } from '../access/limits/limits.ts';

@@ -1,14 +1,17 @@
 // One client's connection: its state, its subscriptions, and the order in which its commands run.
 //
-// States: `open` (no connect yet) → `connected` → `closed`. Commands of a connection start in the order they came; replies
-// carry the command's id and may overtake each other. Whatever happens to the socket ends in `handleClosed` exactly once.
+// States: `open` (no connect yet) → `authenticating`, when its token takes more than a moment → `connected` → `closed`.
+// Commands of a connection start in the order they came; replies carry the command's id and may overtake each other.
+// Whatever happens to the socket ends in `handleClosed` exactly once.
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
 import { Account } from '../access/limits/account.ts';
 import { LimitReached } from '../access/limits/limit-reached.ts';
 import type { Limits } from '../access/limits/limits.ts';
+import type { MoveReason } from '../../protocol/pushes.ts';
 import type { Who } from '../access/rights.ts';
+import type { Identity } from '../access/tokens/claims.ts';
 import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
@@ -46,10 +49,43 @@ export interface ConnectionHost {
 
 const ANONYMOUS: Who = { kind: 'anonymous' };
 
-export type ConnectionState = 'open' | 'connected' | 'closed';
+export type ConnectionState = 'open' | 'authenticating' | 'connected' | 'closed';
+
+/** An error the connection was answered with; `time` in Unix ms. */
+export interface Refusal {
+  readonly code: number;
+  readonly message: string;
+  readonly time: number;
+}
+
+/** A channel the server subscribed a connection to. */
+export interface ServerChannel {
+  /** The application asked for it, which grants the client to be subscribed; else its token did, which says so itself. */
+  readonly by: 'application' | 'token';
+  /** The client has subscribed anew since: the subscription is its own. */
+  isTaken: boolean;
+}
+
+/** Kept for whoever asks why a connection does not get what it wants. */
+const MAX_REFUSALS = 5;
+
+/** A command that waits until it is decided who gave it, and the bytes it came in. */
+export interface HeldCommand {
+  readonly command: Command;
+  readonly bytes: number;
+}
 
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
+
+/** What becomes of a connection that was asked to move. */
+export interface Departure {
+  readonly reason: MoveReason;
+  /** Monotonic time until which the client may move, ms. */
+  readonly deadlineMs: number;
+  /** A newer connection continues its session; this one is served until its client closes it or its time is over. */
+  handedOver: boolean;
+}
 
 export class Connection implements Subscriber, SocketListener, Debtor {
   readonly id: string;
@@ -59,9 +95,26 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   /** Address of the client, as far as proxies are trusted. */
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
-  readonly who: Who = ANONYMOUS;
   readonly account = new Account();
+  /** What the token of the connection says; null without one. */
+  identity: Identity | null = null;
   state: ConnectionState = 'open';
+  /** Commands that came while the token was being verified; null when there are none. */
+  held: HeldCommand[] | null = null;
+  /** Channels the server subscribed it to; null when there are none. */
+  serverChannels: Map<string, ServerChannel> | null = null;
+  /** Commands it gave. */
+  commandCount = 0;
+  /** The newest errors it was answered with, oldest first; null when there are none. */
+  refusals: Refusal[] | null = null;
+  /** Place among the ends of tokens (`Expiry`). */
+  expirySlot: number | undefined;
+  /** Unix time of the handshake, ms. */
+  readonly openedAtMs: number;
+  /** Set while the client has been asked to move. */
+  departure: Departure | null = null;
+  /** Monotonic time at which it is to move for its age, ms. */
+  agesAtMs = Infinity;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
   /** What the commands that are being worked on stand for, bytes. */
@@ -89,6 +142,16 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     this.heardAtMs = host.clock.monotonicMs();
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
+    this.openedAtMs = host.clock.nowMs();
+  }
+
+  get who(): Who {
+    return this.identity === null ? ANONYMOUS : this.identity.who;
+  }
+
+  /** When its token ends, Unix ms; Infinity when it does not, or there is none. */
+  get expiresAtMs(): number {
+    return this.identity === null ? Infinity : this.identity.expiresAtMs;
   }
 
   isOpen(): boolean {
@@ -137,6 +200,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
 
   private handleDecoded(decoded: Decoded): void {
     if (decoded.kind === 'command') {
+      this.commandCount++;
       this.badRequests = 0;
       this.host.run(this, decoded.command);
       return;
@@ -164,10 +228,16 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     const { code, name, temporary } = failure.code;
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
+    this.keepRefusal({ code, message, time: this.host.clock.nowMs() });
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
     if (!(failure instanceof LimitReached)) return;
     const ending = this.host.limits.handleRefusal(this.account, failure.reason);
     if (ending !== undefined) this.close(ending.code, ending.reason);
+  }
+
+  private keepRefusal(refusal: Refusal): void {
+    this.refusals ??= [];
+    if (this.refusals.push(refusal) > MAX_REFUSALS) this.refusals.shift();
   }
 
   /** Ends the connection with a close code; idempotent. */
@@ -205,6 +275,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
       else this.host.unsubscribe(entry);
     }
     this.subscriptions.clear();
+    this.held = null;
     this.host.onClosed(this, code);
   }
 

@@ -5,10 +5,16 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
 import type { Limits } from '../access/limits/limits.ts';
 import type { Access } from '../access/access.ts';
+import type { Revocations } from '../access/revocations.ts';
+import type { TokenVerifier } from '../access/tokens/verifier.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
 import type { Overload } from '../overload/overload.ts';
+import type { Failure } from '../failure.ts';
+import type { Connection } from './connection.ts';
 import type { Sessions } from './continuation/sessions.ts';
+import type { Directory } from './directory.ts';
+import type { Expiry } from './expiry.ts';
 
 export interface SessionSettings {
   readonly nodeName: string;
@@ -37,7 +43,13 @@ export interface SessionServices {
   readonly budget: RequestBudget;
   /** Who may still come and publish. */
   readonly overload: Pick<Overload, 'refuseConnect' | 'refusePublish'>;
+  readonly tokens: Pick<TokenVerifier, 'verify'>;
+  readonly revocations: Pick<Revocations, 'isRevoked' | 'isSessionRevoked'>;
+  readonly directory: Pick<Directory, 'identify'>;
+  readonly expiry: Pick<Expiry<Connection>, 'schedule'>;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';
+  /** Any thrown value as what a client may know of it. */
+  readonly toFailure: (thrown: unknown) => Failure;
 }

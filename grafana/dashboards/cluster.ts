@@ -13,6 +13,7 @@ import {
 } from '@grafana/grafana-foundation-sdk/dashboard';
 import { renderPanel, type RowDefinition } from '../panels.ts';
 import { createPromql, sum } from '../promql.ts';
+import { access } from './rows/access.ts';
 import { backpressure } from './rows/backpressure.ts';
 import { broker } from './rows/broker.ts';
 import { fanOut } from './rows/fan-out.ts';
@@ -36,6 +37,7 @@ export const clusterRows: readonly RowDefinition[] = [
   fanOut,
   sockets,
   limits,
+  access,
   backpressure,
   overload,
   broker,
@@ -48,7 +50,7 @@ const datasource = { type: 'prometheus', uid: '${datasource}' };
 /** Vertical lines on every graph: the events that most often stand at the start of an incident. */
 const annotationQueries = createPromql({
   window: '1m',
-  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' } },
+  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' }, balancer: { job: 'balancer' } },
 });
 export const annotations = [
   {

@@ -5,7 +5,7 @@ const CHANGES: readonly SlotChange['kind'][] = ['join', 'return', 'drain', 'weig
 const STAGES = ['registry', 'haproxy'] as const;
 export type AgentStage = (typeof STAGES)[number];
 
-interface AgentMetric {
+export interface AgentMetric {
   readonly type: 'counter' | 'gauge';
   readonly help: string;
   /** The only label and all its values. */
@@ -49,7 +49,7 @@ export const exposition = (values: AgentMetricValues): string =>
       const value = values[name as AgentMetricName] ?? 0;
       const samples =
         label === undefined
-          ? [`${name} ${String(value)}`]
+          ? [`${name} ${typeof value === 'number' ? value : 0}`]
           : label.values.map((one) => {
               const labelled = typeof value === 'number' ? value : (value[one] ?? 0);
               return `${name}{${label.name}="${one}"} ${labelled}`;

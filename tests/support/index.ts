@@ -15,3 +15,4 @@ export { requestJson, type JsonAnswer, type JsonRequest } from './http.ts';
 export * from './raw-socket.ts';
 export { waitFor, type WaitOptions } from './wait-for.ts';
 export { openWsClient, UpgradeRefused, type WireObject, type WsClient, type WsClientOptions } from './ws-client.ts';
+export { forgeToken, signToken, TOKEN_SECRET, type TestTokenOptions } from './tokens.ts';

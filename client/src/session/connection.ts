@@ -44,6 +44,8 @@ export interface Connection {
   readonly session: string | undefined;
   /** The server restored the session it was asked to continue. */
   readonly isContinued: boolean;
+  /** A move from here has begun: its session may be another connection's by now, also when the move failed. */
+  isLeft: boolean;
   /** Closes at once from our side: a dead network would never confirm. */
   close(code: number, reason: string, error?: WeirError): void;
 }
@@ -54,10 +56,14 @@ const CLOSED = 3000;
 const NO_PONG = 3012;
 const DEFAULT_PING_INTERVAL_MS = 25_000;
 
-/** No hook is called synchronously. */
+/**
+ * No hook is called synchronously. `resume`: the client was connected before, which says `session` as well: the server lets it in
+ * ahead of newcomers.
+ */
 export const createConnection = (
   setup: ConnectionSetup,
   session: string | undefined,
+  resume: boolean,
   hooks: ConnectionHooks,
 ): Connection => {
   const { clock } = setup;
@@ -154,7 +160,7 @@ export const createConnection = (
       onOpen: () => {
         const fields = {
           ...(value !== undefined && { token: value }),
-          ...(session && { session }),
+          ...(session ? { session } : resume && { resume }),
           client: setup.client,
         };
         send('connect', encodeFields(fields), (outcome) => {
@@ -195,6 +201,7 @@ export const createConnection = (
     get isContinued() {
       return isContinued;
     },
+    isLeft: false,
     get bufferedBytes() {
       return outbox.bytes + (transport?.bufferedBytes ?? 0);
     },

@@ -38,7 +38,7 @@ export const createHeldCount = ({ key, limit, hold, onAlone }: HeldCountOptions)
   /** What is held changed while it was asked for. */
   let isStale = false;
   let asked = 0;
-  let waiting: ((hasRoom: boolean) => void)[] = [];
+  const waiting: ((hasRoom: boolean) => void)[] = [];
 
   const serve = (room: number): void => {
     const served = waiting.splice(0, Math.max(0, room));

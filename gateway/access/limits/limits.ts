@@ -66,8 +66,8 @@ export const createLimits = ({ settings, cluster, metrics, nowMs }: LimitsOption
   const takeFrom = (principal: Principal | undefined, reason: LimitReason, whose: string): void | Promise<void> => {
     if (principal === undefined) return;
     const delay = principal.publishes.take();
-    if (typeof delay === 'number') return require(delay, reason, whose);
-    return delay.then((delayMs) => require(delayMs, reason, whose));
+    if (typeof delay !== 'number') return delay.then((delayMs) => require(delayMs, reason, whose));
+    require(delay, reason, whose);
   };
 
   const takeShared = (account: Account): void | Promise<void> => {

@@ -35,7 +35,7 @@ export const createRateLease = ({ rate, spend, nowMs, onAlone }: RateLeaseOption
   let exhaustedUntilMs = 0;
   let refused = 0;
   let asking = false;
-  let waiting: ((delayMs: number) => void)[] = [];
+  const waiting: ((delayMs: number) => void)[] = [];
   let alone: TokenBucket | undefined;
   let aloneUntilMs = 0;
 

@@ -1,19 +1,27 @@
-// `connect`: the first command, tells the client who and where it is.
+// `connect`: the first command, says who the client is and tells it where it is.
+import type { CommandOf } from '../../../protocol/commands.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
 import { closeCodes } from '../../../protocol/codes.ts';
 import type { Ending } from '../../access/limits/limits.ts';
+import type { Identity } from '../../access/tokens/claims.ts';
 import { Failure } from '../../failure.ts';
-import type { CommandHandler } from '../command-handler.ts';
+import { expiresInMs, identityOf, refusedConnect } from '../authentication.ts';
 import type { Connection } from '../connection.ts';
+import { subscribeOwnChannels } from '../server-subscriptions.ts';
 import type { SessionServices } from '../services.ts';
 
-const connected = (connection: Connection, services: SessionServices): ReplyOf<'connected'> => {
+type Connected = ReplyOf<'connected'>;
+
+const connected = (connection: Connection, services: SessionServices): Connected => {
   const { settings, brokerState, clock } = services;
+  const { identity } = connection;
   return {
     type: 'connected',
     connection: connection.id,
     node: settings.nodeName,
     session: connection.session,
+    user: identity?.who.user,
+    expiresInMs: identity === null ? undefined : expiresInMs(identity, clock.nowMs()),
     pingIntervalMs: settings.pingIntervalMs,
     limits: { maxFrameBytes: settings.maxFrameBytes, maxSubscriptions: settings.maxSubscriptions },
     broker: brokerState(),
@@ -39,29 +47,79 @@ const enterUser = (connection: Connection, { limits }: SessionServices): Promise
  * Ends a connection that the overload ladder has no room for: 1013, with a delay of its own. Returns whether it did. Whoever
  * says that it was here before is believed, as in the order of admission: refusing it would lose what it waits for.
  */
-export const refusedByOverload = (connection: Connection, resumes: boolean, { overload }: SessionServices): boolean => {
-  const anonymous = connection.who.kind === 'anonymous';
-  const retryAfterMs = overload.refuseConnect({ anonymous, resumes });
+export const refusedByOverload = (
+  connection: Connection,
+  newcomer: Parameters<SessionServices['overload']['refuseConnect']>[0],
+  { overload }: SessionServices,
+): boolean => {
+  const retryAfterMs = overload.refuseConnect(newcomer);
   if (retryAfterMs === undefined) return false;
   connection.close(closeCodes.tryLater.code, `retryAfterMs=${retryAfterMs}`);
   return true;
 };
 
-export const handleConnect: CommandHandler<'connect'> = (connection, command, services) => {
-  const { settings, sessions } = services;
-  if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
-  if (command.token !== undefined)
-    throw new Failure('notAvailable', 'token: token verification is not available on this node');
-  if (!settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
-  const resumes = command.session !== undefined || command.resume === true;
-  if (refusedByOverload(connection, resumes, services)) return undefined;
+/** Lets the client in. Who it is stands before its session is continued: the session asks for its owner. */
+const admit = (
+  connection: Connection,
+  { session }: CommandOf<'connect'>,
+  identity: Identity | null,
+  services: SessionServices,
+): Connected | Promise<Connected> => {
+  const { sessions, directory, expiry, revocations } = services;
+  if (session !== undefined && revocations.isSessionRevoked(session))
+    throw refusedConnect(new Failure('unauthorized', 'session: it was revoked'));
+  connection.identity = identity;
   connection.state = 'connected';
-  const goOn = (): ReplyOf<'connected'> | Promise<ReplyOf<'connected'>> => {
-    const continued = command.session === undefined ? undefined : sessions.continue(connection, command.session);
-    return continued === undefined
-      ? connected(connection, services)
-      : continued.then(() => connected(connection, services));
+  if (identity !== null) {
+    directory.identify(connection, identity.who.user);
+    expiry.schedule(connection);
+  }
+  const finish = (): Connected => {
+    subscribeOwnChannels(connection, services);
+    return connected(connection, services);
+  };
+  const goOn = (): Connected | Promise<Connected> => {
+    const continued = session === undefined ? undefined : sessions.continue(connection, session);
+    return continued === undefined ? finish() : continued.then(finish);
   };
   const entered = enterUser(connection, services);
   return entered === undefined ? goOn() : entered.then(goOn);
+};
+
+/** Throws `ClosingFailure` for a token that is none, or is over, or was revoked. */
+const judge = (outcome: Parameters<typeof identityOf>[0], services: SessionServices): Identity => {
+  try {
+    return identityOf(outcome, services);
+  } catch (thrown) {
+    throw thrown instanceof Failure ? refusedConnect(thrown) : thrown;
+  }
+};
+
+/** `onAdmitted` is called when the token took more than a moment, as soon as the client is let in. */
+export const handleConnect = (
+  connection: Connection,
+  command: CommandOf<'connect'>,
+  services: SessionServices,
+  onAdmitted: () => void,
+): Connected | Promise<Connected> | undefined => {
+  if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
+  const newcomer = {
+    anonymous: command.token === undefined,
+    resumes: command.session !== undefined || command.resume === true,
+  };
+  if (command.token === undefined) {
+    if (!services.settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
+    if (refusedByOverload(connection, newcomer, services)) return undefined;
+    return admit(connection, command, null, services);
+  }
+  if (refusedByOverload(connection, newcomer, services)) return undefined;
+  const outcome = services.tokens.verify(command.token);
+  if (!(outcome instanceof Promise)) return admit(connection, command, judge(outcome, services), services);
+  connection.state = 'authenticating';
+  return outcome.then((settled) => {
+    if (!connection.isOpen()) throw new Failure('unauthorized', 'the connection is closed');
+    const reply = admit(connection, command, judge(settled, services), services);
+    onAdmitted();
+    return reply;
+  });
 };

@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Command } from '../../../protocol/commands.ts';
 import { createLimits, type Limits } from '../../access/limits/limits.ts';
 import { createAccess } from '../../access/access.ts';
+import type { Identity } from '../../access/tokens/claims.ts';
+import type { TokenOutcome } from '../../access/tokens/verifier.ts';
 import { createRandomIds, systemClock } from '../../clock.ts';
 import { loadConfig, namespaceOfChannel } from '../../config.ts';
 import type { StoredHistory } from '../../dialects/history-page.ts';
@@ -35,6 +37,10 @@ let reads: Pending<StoredHistory>[];
 let openings: Pending<Attached>[];
 let endedAtHub: number;
 let unhandled: unknown[];
+let ended: number[];
+/** What the verifier answers, as the test settles it. */
+let verifying: Promise<TokenOutcome>;
+let settleToken: (outcome: TokenOutcome) => void;
 const onUnhandled = (error: unknown): void => void unhandled.push(error);
 
 const pend = <T>(list: Pending<T>[], channel: string): Promise<T> =>
@@ -53,8 +59,9 @@ const send = (...commands: (Partial<Command> & { type: string })[]): void => {
 };
 
 beforeEach(() => {
-  [sent, reads, openings, unhandled] = [[], [], [], []];
+  [sent, reads, openings, unhandled, ended] = [[], [], [], [], []];
   [encoded, endedAtHub, failEncoding] = [0, 0, false];
+  verifying = new Promise((resolve) => (settleToken = resolve));
   const metrics = createMetricsRegistry();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
   limits = createLimits({
@@ -77,9 +84,19 @@ beforeEach(() => {
     limits,
     budget: { isFull: false, charge: () => undefined },
     overload: { refuseConnect: () => undefined, refusePublish: () => undefined },
+    tokens: { verify: () => verifying },
+    revocations: { isRevoked: () => false, isSessionRevoked: () => false },
+    directory: { identify: () => undefined },
+    expiry: { schedule: () => undefined },
     metrics,
     clock: systemClock,
     brokerState: () => 'ready',
+    toFailure: (thrown) =>
+      toFailure(
+        thrown,
+        () => undefined,
+        () => 'x',
+      ),
   };
   const dialect: typeof weirDialect = {
     ...weirDialect,
@@ -93,7 +110,7 @@ beforeEach(() => {
     send: (frame: Buffer | string) => void sent.push(JSON.parse(String(frame)) as Record<string, unknown>),
     cork: (write: () => void) => write(),
     bufferedBytes: () => 0,
-    end: () => undefined,
+    end: (code: number) => void ended.push(code),
     cut: () => undefined,
   };
   connection = new Connection(socket, dialect, '127.0.0.1', {
@@ -195,5 +212,61 @@ describe('a subscription that is ended while it opens', () => {
     await turn();
     expect(sent).toMatchObject([{ type: 'error', code: 100 }]);
     expect(sent[0]).not.toHaveProperty('id');
+  });
+});
+
+describe('commands behind a connect whose token takes a while', () => {
+  const identity: Identity = {
+    who: { kind: 'user', user: 'ada' },
+    expiresAtMs: Infinity,
+    notBeforeMs: -Infinity,
+    issuedAtMs: undefined,
+    tokenId: undefined,
+    channels: [],
+    info: undefined,
+  };
+
+  it('wait, and run as that user, in order', async () => {
+    send({ type: 'connect', id: 1, token: 't' }, { type: 'subscribe', id: 2, channel: 'a' });
+    send({ type: 'subscribe', id: 3, channel: 'b' });
+    await turn();
+    expect([sent, openings]).toEqual([[], []]);
+    settleToken({ kind: 'valid', identity });
+    await turn();
+    expect(sent).toMatchObject([{ type: 'connected', id: 1, user: 'ada' }]);
+    expect(openings.map(({ channel }) => channel)).toEqual(['a', 'b']);
+  });
+
+  it('never run when the token is refused: the connection is closed', async () => {
+    send({ type: 'connect', id: 1, token: 't' }, { type: 'subscribe', id: 2, channel: 'a' });
+    settleToken({ kind: 'invalid', message: 'no' });
+    await turn();
+    expect(sent).toMatchObject([{ type: 'error', id: 1, code: 101 }]);
+    expect([ended, openings]).toEqual([[3500], []]);
+  });
+
+  it('are bounded: one too many is refused at once', async () => {
+    send({ type: 'connect', id: 1, token: 't' });
+    for (let id = 2; id <= 258; id++) send({ type: 'ping', id });
+    expect(sent).toMatchObject([{ type: 'error', id: 258, code: 111 }]);
+    settleToken({ kind: 'valid', identity });
+    await turn();
+    expect(sent.filter(({ type }) => type === 'pong')).toHaveLength(256);
+  });
+
+  it('do not let a second connect in', async () => {
+    send({ type: 'connect', id: 1, token: 't' }, { type: 'connect', id: 2 });
+    expect(sent).toMatchObject([{ type: 'error', id: 2, code: 107 }]);
+    settleToken({ kind: 'valid', identity });
+    await turn();
+    expect(connection.who).toMatchObject({ user: 'ada' });
+  });
+
+  it('leave nothing behind when the client is gone before', async () => {
+    send({ type: 'connect', id: 1, token: 't' }, { type: 'subscribe', id: 2, channel: 'a' });
+    connection.handleClosed(1006);
+    settleToken({ kind: 'valid', identity });
+    await turn();
+    expect([sent, openings, connection.identity]).toEqual([[], [], null]);
   });
 });

@@ -1,6 +1,6 @@
 // Runs one client command and sends its reply: exactly one per id, whatever happens.
 import type { Command } from '../../../protocol/commands.ts';
-import { Failure } from '../../failure.ts';
+import { ClosingFailure, Failure } from '../../failure.ts';
 import type { CommandReply } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
@@ -9,6 +9,7 @@ import { handleConnect, refusedByOverload } from './connect.ts';
 import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
 import { handlePublish } from './publish.ts';
+import { handleRefresh } from './refresh.ts';
 import { handleSubscribe, Withdrawn } from './subscribe.ts';
 import { handleUnsubscribe } from './unsubscribe.ts';
 
@@ -44,7 +45,7 @@ const perform = (
 ): CommandReply | Promise<CommandReply> | undefined => {
   switch (command.type) {
     case 'connect':
-      return handleConnect(connection, command, services);
+      return handleConnect(connection, command, services, () => runHeld(connection, services));
     case 'subscribe':
       return handleSubscribe(connection, command, services);
     case 'unsubscribe':
@@ -56,6 +57,7 @@ const perform = (
     case 'ping':
       return handlePing();
     case 'refresh':
+      return handleRefresh(connection, command, services);
     case 'presence':
     case 'rpc':
       throw new Failure('notAvailable', `${command.type} is not available on this node`);
@@ -65,6 +67,39 @@ const perform = (
   }
 };
 
+/** Commands that wait for a token to be verified: what a frame may hold and some more, in count and in bytes. */
+const MAX_HELD_COMMANDS = 256;
+const MAX_HELD_BYTES = 256 * 1024;
+
+/** Keeps a command until it is decided who gave it. Throws `Failure` tooManyRequests when too many wait. */
+const hold = (connection: Connection, command: Command): void => {
+  connection.held ??= [];
+  const bytes = connection.held.reduce((sum, held) => sum + held.bytes, connection.commandBytes);
+  if (connection.held.length >= MAX_HELD_COMMANDS || bytes > MAX_HELD_BYTES) {
+    throw new Failure('tooManyRequests', 'too many commands wait for the token to be verified', PENDING_RETRY_MS);
+  }
+  connection.held.push({ command, bytes: connection.commandBytes });
+};
+
+/** Runs what came while the token was being verified, in order. */
+const runHeld = (connection: Connection, services: SessionServices): void => {
+  const { held } = connection;
+  connection.held = null;
+  for (const { command, bytes } of held ?? []) {
+    if (!connection.isOpen()) return;
+    connection.commandBytes = bytes;
+    runCommand(connection, command, services);
+  }
+};
+
+/** With a token that is over, what needs its rights is refused; the client has its grace to `refresh`. */
+const NEEDS_RIGHTS: ReadonlySet<Command['type']> = new Set(['subscribe', 'publish', 'history', 'presence', 'rpc']);
+
+const requireValidToken = ({ expiresAtMs }: Connection, { type }: Command, { clock }: SessionServices): void => {
+  if (expiresAtMs === Infinity || expiresAtMs > clock.nowMs() || !NEEDS_RIGHTS.has(type)) return;
+  throw new Failure('tokenExpired', 'the token of this connection is over: refresh it');
+};
+
 /**
  * `connect` may be omitted where anonymous clients are allowed: the first other command stands for it. Returns false when the
  * connection was closed instead.
@@ -72,7 +107,7 @@ const perform = (
 const ensureConnected = (connection: Connection, command: Command, services: SessionServices): boolean => {
   if (connection.state !== 'open' || command.type === 'connect') return true;
   if (!services.settings.anonymous) throw new Failure('unauthorized', 'connect first: this node expects a token');
-  if (refusedByOverload(connection, false, services)) return false;
+  if (refusedByOverload(connection, { anonymous: true, resumes: false }, services)) return false;
   connection.state = 'connected';
   return true;
 };
@@ -85,9 +120,15 @@ export const runCommand = (connection: Connection, command: Command, services: S
   };
   const fail = (thrown: unknown): void => {
     if (id !== undefined || !(thrown instanceof Withdrawn)) connection.replyFailure(id, thrown);
+    if (thrown instanceof ClosingFailure) connection.close(thrown.closeCode, thrown.closeReason);
   };
   try {
+    if (connection.state === 'authenticating' && command.type !== 'connect') {
+      hold(connection, command);
+      return;
+    }
     if (!ensureConnected(connection, command, services)) return;
+    requireValidToken(connection, command, services);
     const bytes = pendingBytesOf(connection, command);
     requireRoom(connection, bytes, services);
     const result = perform(connection, command, services);

@@ -78,35 +78,56 @@ const awaitOpening = async (
 /** What a subscription is opened with, by a command or from a session. */
 export type SubscriptionOrder = Omit<CommandOf<'subscribe'>, 'type' | 'id'>;
 
-/** One that came back with the session gives way to the client's own, once. */
-const endRestored = (connection: Connection, channel: string, { sessions, hub }: SessionServices): void => {
+/** One that came back with the session, or that the server made, gives way to the client's own, once. */
+const givesWay = (connection: Connection, channel: string, { sessions }: SessionServices): boolean =>
+  sessions.isRestored(connection, channel) || connection.serverChannels?.get(channel)?.isTaken === false;
+
+const takeOver = ({ serverChannels }: Connection, channel: string): void => {
+  const made = serverChannels?.get(channel);
+  if (made !== undefined) made.isTaken = true;
+};
+
+const endGivenWay = (connection: Connection, channel: string, { sessions, hub }: SessionServices): void => {
   sessions.take(connection, channel);
   endSubscription(connection, channel, hub);
 };
 
-/** Opens a subscription with all its checks. Throws or rejects with `Failure` or `BrokerUnavailableError`. */
+/** Throws `Failure` permissionDenied when the client may not have what it asks for. */
+const requireRights = (connection: Connection, wanted: SubscriptionOrder, { access }: SessionServices): void => {
+  const { channel, since } = wanted;
+  const { who, serverChannels } = connection;
+  const standing = { subscribed: false, byServer: serverChannels?.get(channel)?.by === 'application' };
+  access.require('subscribe', who, channel, standing);
+  // A position comes from an earlier subscription; everything else asks for what was there before this client.
+  const readsHistory = since === 'earliest' || (since !== undefined && 'last' in since);
+  if (readsHistory) access.require('history', who, channel, standing);
+};
+
+/**
+ * Opens a subscription with all its checks; the application's own are not asked for the client's rights. Throws or
+ * rejects with `Failure` or `BrokerUnavailableError`.
+ */
 export const openSubscription = (
   connection: Connection,
   wanted: SubscriptionOrder,
   services: SessionServices,
+  by: 'client' | 'server' = 'client',
 ): ReplyOf<'subscribed'> | Promise<ReplyOf<'subscribed'>> => {
-  const { channel, since } = wanted;
-  const { subscriptions, who } = connection;
+  const { channel } = wanted;
+  const { subscriptions } = connection;
   const replaced = subscriptions.has(channel) ? 1 : 0;
-  if (replaced === 1 && !services.sessions.isRestored(connection, channel))
+  if (replaced === 1 && !givesWay(connection, channel, services))
     throw new Failure('alreadySubscribed', `${channel} is subscribed already`);
   if (subscriptions.size - replaced + connection.abandonedOpenings >= services.settings.maxSubscriptions) {
     const message = `channel: expected at most ${services.settings.maxSubscriptions} subscriptions per connection`;
     throw new LimitReached('subscriptions', message);
   }
   if (replaced === 0) services.limits.requireSubscription(connection.account);
-  services.access.require('subscribe', who, channel, { subscribed: false });
+  if (by === 'client') requireRights(connection, wanted, services);
   services.reading.requireNumbered(channel);
-  // A position comes from an earlier subscription; everything else asks for what was there before this client.
-  const readsHistory = since === 'earliest' || (since !== undefined && 'last' in since);
-  if (readsHistory) services.access.require('history', who, channel, { subscribed: false });
   const order = orderOf(wanted, services.namespaceOf(channel));
-  if (replaced === 1) endRestored(connection, channel, services);
+  if (replaced === 1) endGivenWay(connection, channel, services);
+  if (by === 'client') takeOver(connection, channel);
   const opening = services.hub.subscribe(connection, channel, order);
   if (opening instanceof Promise) {
     subscriptions.set(channel, opening);

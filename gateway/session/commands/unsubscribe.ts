@@ -8,6 +8,7 @@ export const handleUnsubscribe: CommandHandler<'unsubscribe'> = (connection, { c
   const wasRestored = services.sessions.take(connection, channel);
   if (!connection.subscriptions.has(channel) && !wasRestored)
     throw new Failure('notSubscribed', `${channel} is not subscribed`);
+  connection.serverChannels?.delete(channel);
   endSubscription(connection, channel, services.hub);
   services.sessions.handleChanged(connection);
   return { type: 'unsubscribed', channel };

@@ -12,6 +12,8 @@ export interface Sessions {
   handleChanged(connection: Connection): void;
   /** Whether the subscription is one that came back by itself and that the client has not named since. */
   isRestored(connection: Connection, channel: string): boolean;
+  /** Whether the subscription is to come back with the session. */
+  isPending(connection: Connection, channel: string): boolean;
   /** The client decides about the channel from now on. Returns whether it was restored or about to be. */
   take(connection: Connection, channel: string): boolean;
   /** The connection ends; its subscriptions are still there. */
@@ -25,6 +27,7 @@ export const noSessions: Sessions = {
   continue: () => undefined,
   handleChanged: () => undefined,
   isRestored: () => false,
+  isPending: () => false,
   take: () => false,
   handleClosing: () => undefined,
   close: () => Promise.resolve(),

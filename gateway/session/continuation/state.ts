@@ -60,6 +60,9 @@ const keptSubscriptions = ({ connection, pending }: SessionState, positionOf: Po
       channel: subscription.channel.name,
       policy: subscription.policy,
       window: subscription.window?.size ?? 0,
+      ...(connection.serverChannels?.get(subscription.channel.name)?.by === 'application' && {
+        byApplication: true as const,
+      }),
       position: keptPosition(subscription, positionOf),
     })),
     ...[...pending.values()].filter(({ channel }) => !channels.has(channel)),

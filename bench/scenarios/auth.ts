@@ -1,0 +1,96 @@
+// What authentication and rights cost: connects with tokens, verification beside the library alone, checks beside the work.
+import { measureRights } from '../access/rights-cost.ts';
+import { FAMILIES, measureTokens } from '../access/token-rate.ts';
+import type { LoadResult } from '../load-types.ts';
+import { baseLoad, type Measured, noteOf, round, type Row, type Scenario } from '../scenario.ts';
+
+/** Subscriptions of each connection in the run that measures them. */
+const SUBSCRIPTIONS = 100;
+
+export const auth: Scenario = {
+  name: 'auth',
+  title:
+    'Authentication: connect (TCP, upgrade, connect with a token that is verified each time, one subscription), the library alone beside it, rights checks beside the work',
+  servers: ['weir-memory', 'weir-redis'],
+  figures: [
+    { name: 'HS256 connects/s', unit: '/s', better: 'higher', bar: { value: 8_000 } },
+    { name: 'ES256 connects/s', unit: '/s', better: 'higher', bar: { value: 4_000 } },
+    { name: 'HS256 overhead over the library', unit: '%', better: 'lower', bar: { value: 15 } },
+    { name: 'ES256 overhead over the library', unit: '%', better: 'lower', bar: { value: 15 } },
+    { name: 'rights check of a subscription', unit: '%', better: 'lower', bar: { value: 3 } },
+    { name: 'rights check of a publication', unit: '%', better: 'lower', bar: { value: 3 } },
+  ],
+  measure: async ({ server, load, depth, say }): Promise<Measured> => {
+    const { tokens: keys } = server;
+    if (keys === undefined) throw new Error('this server verifies no tokens');
+    const connections = depth === 'quick' ? 2_000 : 10_000;
+    const rows: Row[] = [];
+    const runs: LoadResult[] = [];
+    const figures: Record<string, number> = {};
+
+    for (const family of ['none', ...FAMILIES] as const) {
+      const token = family === 'none' ? undefined : keys.mint(family, 'ada');
+      const frame = JSON.stringify({ id: 1, type: 'connect', token });
+      for (let attempt = 0; attempt < 3; attempt += 1) {
+        const run = await load({ ...baseLoad(server, connections), frames: [frame], sampleEvery: 0, settleMs: 0 });
+        runs.push(run);
+        const complete = run.opened === connections && run.closed === 0;
+        const name = `${family} connects/s`;
+        if (complete) figures[name] = Math.max(figures[name] ?? 0, run.openPerSecond);
+        say(`${family}: ${run.opened} of ${connections} at ${run.openPerSecond.toFixed(0)}/s`);
+        rows.push({
+          what: `connect, ${family === 'none' ? 'no token' : family}`,
+          '/s': round(run.openPerSecond),
+          'server CPU': round(run.processes[0]?.openCpu ?? 0, 2),
+          'loader CPU': round(run.openLoaderCpu, 2),
+          note: noteOf(run),
+        });
+      }
+    }
+
+    for (const family of FAMILIES) {
+      const rates = await measureTokens(family, keys);
+      const overhead = (rates.library / rates.weir - 1) * 100;
+      figures[`${family} overhead over the library`] = overhead;
+      rows.push(
+        { what: `verify ${family}, library alone`, '/s': round(rates.library) },
+        {
+          what: `verify ${family}, Weir`,
+          '/s': round(rates.weir),
+          note: `${round(overhead, 1)} % over the library; longest stall ${round(rates.maxStallMs, 1)} ms with 2 000 in one turn`,
+        },
+        { what: `verify ${family}, Weir, known before`, '/s': round(rates.known) },
+      );
+      if (rates.threadPool !== undefined) {
+        rows.push({ what: `verify ${family}, signature alone on the thread pool`, '/s': round(rates.threadPool) });
+      }
+      say(`${family}: library ${rates.library.toFixed(0)}/s, Weir ${rates.weir.toFixed(0)}/s`);
+    }
+
+    const many = await load({
+      ...baseLoad(server, 200),
+      frames: [JSON.stringify({ id: 1, type: 'connect', token: keys.mint('HS256', 'ada') })],
+      channels: SUBSCRIPTIONS,
+      perConnection: SUBSCRIPTIONS,
+      sampleEvery: 0,
+      settleMs: 0,
+    });
+    runs.push(many);
+    const { checkNs, publishes } = await measureRights();
+    const subscriptionsPerSecond = many.openPerSecond * SUBSCRIPTIONS;
+    const subscribeNs = ((many.processes[0]?.openCpu ?? 0) * 1e9) / subscriptionsPerSecond;
+    figures['rights check of a subscription'] = (checkNs / subscribeNs) * 100;
+    figures['rights check of a publication'] = Math.max(0, (publishes.without / publishes.with - 1) * 100);
+    rows.push(
+      {
+        what: `subscribe, ${SUBSCRIPTIONS} per connection`,
+        '/s': round(subscriptionsPerSecond),
+        'server CPU': round(many.processes[0]?.openCpu ?? 0, 2),
+        note: `${round(subscribeNs)} ns each, ${round(checkNs)} ns of them the rights check with 8 patterns`,
+      },
+      { what: 'publish into the memory log, without the check', '/s': round(publishes.without) },
+      { what: 'publish into the memory log, with the check', '/s': round(publishes.with) },
+    );
+    return { rows, figures, runs };
+  },
+};

@@ -1,0 +1,168 @@
+// From the text of a token to an identity, or to the reason why it is none: the only room that checks signatures.
+import type { KeyObject } from 'node:crypto';
+import jsonwebtoken from 'jsonwebtoken';
+import type { Clock } from '../../clock.ts';
+import { type Identity, readClaims, timeProblem } from './claims.ts';
+import { createIdentityCache } from './identity-cache.ts';
+import type { Jwks, KeyLookup } from './jwks.ts';
+import { parseToken, type Algorithm, type TokenParts } from './token-text.ts';
+import { createTurnBudget } from './turn-budget.ts';
+import type { VerificationKey } from './verification-key.ts';
+
+/** Messages say what was expected and hold nothing of the token but the claim at fault. */
+export type TokenOutcome =
+  | { readonly kind: 'valid'; readonly identity: Identity }
+  | { readonly kind: 'invalid'; readonly message: string }
+  /** Everything holds but its time is over. */
+  | { readonly kind: 'expired'; readonly message: string }
+  /** The keys of the issuer cannot be had: another time it may be valid. */
+  | { readonly kind: 'unavailable'; readonly message: string };
+
+export interface TokenVerifier {
+  /** Never throws or rejects. At once unless keys have to be fetched or the turn of the event loop is used up. */
+  verify(token: string): TokenOutcome | Promise<TokenOutcome>;
+  /** Tokens known from before are verified anew. */
+  forget(): void;
+  /** Tokens that wait for their turn. */
+  readonly waiting: number;
+}
+
+export interface TokenVerifierOptions {
+  /** Of secret and files; never changes. */
+  readonly keys: readonly VerificationKey[];
+  readonly jwks?: Pick<Jwks, 'keysFor' | 'renewIfOld'> | undefined;
+  readonly audience?: string | undefined;
+  readonly issuer?: string | undefined;
+  /** Refuse tokens without `exp`. */
+  readonly expiryRequired: boolean;
+  /** How far the clocks of issuer and node may differ, ms. */
+  readonly toleranceMs: number;
+  /** Verified tokens kept. */
+  readonly cacheSize: number;
+  readonly clock: Clock;
+  readonly onOutcome: (outcome: TokenOutcome['kind'] | 'known') => void;
+}
+
+/** Signatures are checked this long in one turn of the event loop: no longer than a slice of a flush takes. ms */
+const TURN_BUDGET_MS = 2;
+/** Keys tried for one token that names none. */
+const MAX_TRIED = 4;
+
+const NO_KEY = { kind: 'invalid', message: 'no key of this node verifies its signature' } as const;
+const NO_ISSUER = { kind: 'unavailable', message: 'the keys of the token issuer cannot be fetched right now' } as const;
+
+const claimMessages = [
+  [/^jwt audience invalid/, 'aud: expected the audience of this node'],
+  [/^jwt issuer invalid/, 'iss: expected the issuer this node trusts'],
+] as const;
+
+export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
+  const { keys, jwks, clock, toleranceMs, onOutcome } = options;
+  const cache = createIdentityCache(options.cacheSize);
+  const budget = createTurnBudget({
+    budgetMs: TURN_BUDGET_MS,
+    nowMs: () => clock.monotonicMs(),
+    nextTurn: setImmediate,
+  });
+  const claimOptions = {
+    ...(options.audience !== undefined && { audience: options.audience }),
+    ...(options.issuer !== undefined && { issuer: options.issuer }),
+    // Compared below, since a known token needs it at every use.
+    ignoreExpiration: true,
+    ignoreNotBefore: true,
+  };
+
+  const judge = (identity: Identity): TokenOutcome => {
+    switch (timeProblem(identity, clock.nowMs(), toleranceMs)) {
+      case 'early':
+        return { kind: 'invalid', message: 'nbf: expected a time that has come' };
+      case 'expired':
+        return { kind: 'expired', message: 'exp: its time is over' };
+      case undefined:
+        return { kind: 'valid', identity };
+    }
+  };
+
+  /** Its claims when the key signed it and aud and iss are right, the message when those are not, undefined for another key. */
+  const openWith = (token: string, algorithm: Algorithm, key: KeyObject): unknown => {
+    try {
+      return jsonwebtoken.verify(token, key, { ...claimOptions, algorithms: [algorithm] });
+    } catch (error) {
+      const { message } = error as Error;
+      return claimMessages.find(([pattern]) => pattern.test(message))?.[1];
+    }
+  };
+
+  /** Counts sets of keys: what an earlier one verified is not remembered. */
+  let generation = 0;
+
+  const check = (
+    token: string,
+    algorithm: Algorithm,
+    candidates: readonly VerificationKey[],
+    foundIn: number,
+  ): TokenOutcome => {
+    for (const { key } of candidates.slice(0, MAX_TRIED)) {
+      const opened = openWith(token, algorithm, key);
+      if (opened === undefined) continue;
+      if (typeof opened === 'string') return { kind: 'invalid', message: opened };
+      const identity = readClaims(opened, options);
+      if (typeof identity === 'string') return { kind: 'invalid', message: identity };
+      const outcome = judge(identity);
+      if (outcome.kind === 'valid' && foundIn === generation) cache.set(cache.keyOf(token), identity);
+      return outcome;
+    }
+    return NO_KEY;
+  };
+
+  const checkInTurn = (token: string, algorithm: Algorithm, found: KeyLookup): TokenOutcome | Promise<TokenOutcome> => {
+    if (found === 'unavailable') return NO_ISSUER;
+    if (found.length === 0) return NO_KEY;
+    const foundIn = generation;
+    return budget.run(() => check(token, algorithm, found, foundIn));
+  };
+
+  const verifyParts = (token: string, { algorithm, keyId }: TokenParts): TokenOutcome | Promise<TokenOutcome> => {
+    const own = keys.filter(({ algorithms }) => algorithms.includes(algorithm));
+    // A published set holds public keys alone: it has no say about secrets.
+    if (jwks === undefined || algorithm.startsWith('HS')) return checkInTurn(token, algorithm, own);
+    const ofIssuer = (found: KeyLookup): TokenOutcome | Promise<TokenOutcome> => checkInTurn(token, algorithm, found);
+    const fromIssuer = (): TokenOutcome | Promise<TokenOutcome> => {
+      const found = jwks.keysFor(algorithm, keyId);
+      return found instanceof Promise ? found.then(ofIssuer) : ofIssuer(found);
+    };
+    if (own.length === 0) return fromIssuer();
+    const outcome = checkInTurn(token, algorithm, own);
+    if (!(outcome instanceof Promise)) return outcome === NO_KEY ? fromIssuer() : outcome;
+    return outcome.then((settled) => (settled === NO_KEY ? fromIssuer() : settled));
+  };
+
+  const counted = (outcome: TokenOutcome): TokenOutcome => {
+    onOutcome(outcome.kind);
+    return outcome;
+  };
+
+  return {
+    verify(token) {
+      const known = cache.get(cache.keyOf(token));
+      if (known !== undefined) {
+        // The key that verified it may have been withdrawn.
+        jwks?.renewIfOld();
+        const outcome = judge(known);
+        onOutcome(outcome.kind === 'valid' ? 'known' : outcome.kind);
+        return outcome;
+      }
+      const parsed = parseToken(token);
+      if (parsed.kind === 'malformed') return counted({ kind: 'invalid', message: parsed.message });
+      const outcome = verifyParts(token, parsed.parts);
+      return outcome instanceof Promise ? outcome.then(counted) : counted(outcome);
+    },
+    forget() {
+      generation += 1;
+      cache.clear();
+    },
+    get waiting() {
+      return budget.waiting;
+    },
+  };
+};

@@ -1,0 +1,31 @@
+// `refresh`: another token of the same user takes the place of the one the connection has.
+import type { ReplyOf } from '../../../protocol/replies.ts';
+import { Failure } from '../../failure.ts';
+import { endForbidden, expiresInMs, identityOf } from '../authentication.ts';
+import type { CommandHandler } from '../command-handler.ts';
+
+type Refreshed = ReplyOf<'refreshed'>;
+
+/** Told for a token that does not expire: as long as a client can set a timer. */
+const FOR_EVER_MS = 2 ** 31 - 1;
+
+export const handleRefresh: CommandHandler<'refresh'> = (connection, { token }, services) => {
+  const { tokens, expiry, clock } = services;
+  const finish = (outcome: Parameters<typeof identityOf>[0]): Refreshed => {
+    // A refused token changes nothing: the one that the connection has goes on until its own end.
+    const next = identityOf(outcome, services);
+    const present = connection.identity;
+    if (present === null) throw new Failure('permissionDenied', 'refresh: this connection has no token');
+    if (next.who.user !== present.who.user) {
+      throw new Failure('permissionDenied', 'token: expected one of the same user');
+    }
+    if (connection.isOpen()) {
+      connection.identity = next;
+      expiry.schedule(connection);
+      endForbidden(connection, services);
+    }
+    return { type: 'refreshed', expiresInMs: expiresInMs(next, clock.nowMs()) ?? FOR_EVER_MS };
+  };
+  const outcome = tokens.verify(token);
+  return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+};
