@@ -10,7 +10,6 @@ const gatewayLayers = [
   'dialects',
   'fanout',
   'channels',
-  'overload',
   'session',
   'overload',
   'api',
