@@ -4,7 +4,6 @@ const room = (name) => `^${name}/`;
 /** Rooms of the gateway from the bottom up; a room may use those before it. */
 const gatewayLayers = [
   'observability',
-  'overload',
   'transports',
   'access',
   'hooks',
@@ -12,7 +11,6 @@ const gatewayLayers = [
   'dialects',
   'fanout',
   'channels',
-  'overload',
   'session',
   'overload',
   'api',

@@ -32,7 +32,7 @@ import type { DrainPlan } from './overload/drain.ts';
 import { createMoving } from './overload/moving.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
-import { createAdmitting } from './session/admitting.ts';
+import { createAdmitting } from './overload/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';

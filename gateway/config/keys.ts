@@ -19,10 +19,12 @@ import {
   type ValuesOf,
 } from './key-spec.ts';
 import { CONNECT_DEADLINE_MS, MAX_DRAIN_TIMEOUT_MS } from '../../protocol/limits.ts';
-import { DEFAULT_ADMISSION_PER_SECOND } from '../overload/cluster-load.ts';
 import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 import { DECISION_HOOKS } from '../hooks/hooks.ts';
+
+/** Default of `admissionPerSecond`, also assumed of a node that announces none. */
+export const DEFAULT_ADMISSION_PER_SECOND = 1000;
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -10,7 +10,6 @@ import type { Revocations } from '../access/revocations.ts';
 import type { TokenVerifier } from '../access/tokens/verifier.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
-import type { Overload } from '../overload/overload.ts';
 import type { Failure } from '../failure.ts';
 import type { Connection } from './connection.ts';
 import type { Sessions } from './continuation/sessions.ts';
@@ -31,6 +30,12 @@ export interface RequestBudget {
   charge(part: 'requests', bytes: number): void;
 }
 
+/** Whether the node turns somebody away: the delay after which to try again, ms; undefined: it does not. */
+export interface Shedding {
+  refuseConnect(arrival: { readonly anonymous: boolean; readonly resumes: boolean }): number | undefined;
+  refusePublish(source: 'client'): number | undefined;
+}
+
 export interface SessionServices {
   readonly settings: SessionSettings;
   readonly hub: Hub;
@@ -43,7 +48,7 @@ export interface SessionServices {
   /** What unanswered commands hold counts as long as they are worked on. */
   readonly budget: RequestBudget;
   /** Who may still come and publish. */
-  readonly overload: Pick<Overload, 'refuseConnect' | 'refusePublish'>;
+  readonly overload: Shedding;
   readonly tokens: Pick<TokenVerifier, 'verify'>;
   readonly revocations: Pick<Revocations, 'isRevoked' | 'isSessionRevoked'>;
   readonly directory: Pick<Directory, 'identify'>;
