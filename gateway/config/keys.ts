@@ -96,7 +96,7 @@ export const configKeys = {
     default: none('none'),
     secret: 'url',
     description:
-      'Where the public keys of the token issuer are published (JWK Set). Redirects are not followed; the last good set is kept while the issuer cannot be reached.',
+      'Where the public keys of the token issuer are published (JWK Set); https, unless it is on this machine. Set `jwtAudience` with it, since an issuer may serve other applications too. Redirects are not followed; the last good set is kept while the issuer cannot be reached.',
   }),
   jwksMaxAgeMs: duration(1000, 24 * HOUR_MS, {
     default: value(5 * MINUTE_MS),

@@ -72,7 +72,7 @@ export const handleConnect = (
     if (!services.settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
     return admit(connection, command, null, services);
   }
-  const outcome = services.tokens.verify(command.token);
+  const outcome = services.tokens.verify(command.token, () => connection.isOpen());
   if (!(outcome instanceof Promise)) return admit(connection, command, judge(outcome, services), services);
   connection.state = 'authenticating';
   return outcome.then((settled) => {
