@@ -4,12 +4,14 @@ const room = (name) => `^${name}/`;
 /** Rooms of the gateway from the bottom up; a room may use those before it. */
 const gatewayLayers = [
   'observability',
+  'overload',
   'transports',
   'access',
   'config',
   'dialects',
   'fanout',
   'channels',
+  'overload',
   'session',
   'api',
 ];
@@ -74,6 +76,7 @@ module.exports = {
       .filter((rule) => rule.to.path.length > 0),
     onlyIn('engine-in-one-room', 'node_modules/uWebSockets\\.js', '^gateway/transports/'),
     onlyIn('ioredis-in-one-room', 'node_modules/ioredis', '^broker/redis/'),
+    onlyIn('rate-limiter-flexible-in-one-room', 'node_modules/rate-limiter-flexible', '^broker/redis/'),
     onlyIn('jsonwebtoken-in-one-room', 'node_modules/jsonwebtoken', '^gateway/access/tokens/'),
     onlyIn('prom-client-in-one-room', 'node_modules/prom-client', '^gateway/observability/'),
     onlyIn('pino-in-one-room', 'node_modules/pino/', '^gateway/observability/'),

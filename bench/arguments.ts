@@ -8,6 +8,8 @@ export interface BenchArguments {
   readonly scenarios: readonly string[];
   /** Undefined: what each scenario compares by default. */
   readonly servers: readonly ServerName[] | undefined;
+  /** Measure Weir through HAProxy as well, beside the direct way. */
+  readonly throughHaproxy: boolean;
   readonly depth: Depth;
   readonly jsonPath: string | undefined;
 }
@@ -17,11 +19,15 @@ export type ParsedArguments =
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'error'; readonly message: string };
 
+/** What one address and the paths of publications are enough for. */
+export const PROXIED_SCENARIOS: readonly string[] = ['fanout', 'many-channels'];
+
 export const usage = (scenarios: readonly string[]): string => `Usage: npm run bench -- [options]
 Measures Weir beside raw uWebSockets.js and npm ws in one run; prints tables and writes JSON.
 
   --scenario <a,b>  ${scenarios.join(', ')} (all)
   --server <a,b>    ${SERVER_NAMES.join(', ')} (what each scenario compares)
+  --through haproxy Weir through HAProxy as well, beside the direct way: fanout, many-channels (all unless named)
   --quick           fewer and shorter steps: to see that it works, not to quote
   --json <file>     where the JSON goes (bench/results/<time>.json)
   --help            this text`;
@@ -41,15 +47,26 @@ export const parseBenchArguments = (argv: readonly string[], scenarios: readonly
       options: {
         scenario: { type: 'string' },
         server: { type: 'string' },
+        through: { type: 'string' },
         quick: { type: 'boolean' },
         json: { type: 'string' },
         help: { type: 'boolean' },
       },
     });
     if (values.help === true) return { kind: 'help', text: usage(scenarios) };
-    const chosen = values.scenario === undefined ? scenarios : pick(values.scenario, scenarios);
+    if (values.through !== undefined && values.through !== 'haproxy') {
+      return { kind: 'error', message: `--through: haproxy expected, got "${values.through}"` };
+    }
+    const throughHaproxy = values.through === 'haproxy';
+    const preset = throughHaproxy ? scenarios.filter((name) => PROXIED_SCENARIOS.includes(name)) : scenarios;
+    const chosen = values.scenario === undefined ? preset : pick(values.scenario, scenarios);
     if ('unknown' in chosen) {
       return { kind: 'error', message: `--scenario: one of ${scenarios.join(', ')} expected, got "${chosen.unknown}"` };
+    }
+    const notProxied = throughHaproxy ? chosen.filter((name) => !PROXIED_SCENARIOS.includes(name)) : [];
+    if (notProxied.length > 0) {
+      const message = `--through: ${PROXIED_SCENARIOS.join(', ')} run through HAProxy, ${notProxied.join(', ')} not`;
+      return { kind: 'error', message };
     }
     const servers = values.server === undefined ? undefined : pick(values.server, SERVER_NAMES);
     if (servers !== undefined && 'unknown' in servers) {
@@ -59,7 +76,7 @@ export const parseBenchArguments = (argv: readonly string[], scenarios: readonly
       };
     }
     const depth = values.quick === true ? 'quick' : 'full';
-    return { kind: 'run', values: { scenarios: chosen, servers, depth, jsonPath: values.json } };
+    return { kind: 'run', values: { scenarios: chosen, servers, throughHaproxy, depth, jsonPath: values.json } };
   } catch (error) {
     // parseArgs throws TypeErrors that name the option.
     if (error instanceof TypeError) return { kind: 'error', message: error.message.split('\n')[0] ?? '' };

@@ -34,6 +34,8 @@ export interface LoadConfig {
   readonly holdMs: number;
   readonly publish?: PublishLoad;
   readonly probe?: { readonly path: string; readonly everyUs: number };
+  /** All come at once; refused ones (close 1013) come back when they were told to. */
+  readonly storm?: { readonly resumeEvery: number; readonly resumeFrames: readonly string[] };
   readonly pids: readonly number[];
   readonly spinUs: number;
   readonly drainMs: number;
@@ -94,6 +96,15 @@ export const loadResultSchema = Type.Object({
       rssEndBytes: count,
     }),
   ),
+  storm: Type.Object({
+    /** Let in per 100 ms; null without a storm. */
+    perBin: Type.Union([Type.Array(count), Type.Null()]),
+    refusals: count,
+    resuming: count,
+    resumedAtOnce: count,
+    lastMs: real,
+    lastResumeMs: real,
+  }),
   note: Type.String(),
 });
 

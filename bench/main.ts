@@ -12,10 +12,12 @@ import { avalanche } from './scenarios/avalanche.ts';
 import { catchUp } from './scenarios/catch-up.ts';
 import { connect } from './scenarios/connect.ts';
 import { fanout } from './scenarios/fanout.ts';
+import { floods } from './scenarios/floods.ts';
 import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
 import { publish } from './scenarios/publish.ts';
+import { storm } from './scenarios/storm.ts';
 import { stall } from './scenarios/stall.ts';
 import { buildControls, type ServerName, startServer } from './servers.ts';
 
@@ -24,12 +26,14 @@ const scenarios: readonly Scenario[] = [
   manyChannels,
   publish,
   connect,
+  storm,
   auth,
   idleMemory,
   stall,
   catchUp,
   jitter,
   avalanche,
+  floods,
 ];
 const BUSY_LOAD_AVERAGE = 0.5;
 /** sysexits.h EX_USAGE. */
@@ -43,13 +47,19 @@ const measureOne = async (
   context: { readonly load: Loader; readonly pinning: Pinning; readonly depth: BenchArguments['depth'] },
 ): Promise<Outcome> => {
   try {
-    await using server = await startServer(name, context.pinning);
+    await using server = await startServer(name, context.pinning, scenario.env);
     const say = (line: string): void => print(`  ${scenario.name} · ${name} · ${line}`);
     return { kind: 'measured', measured: await scenario.measure({ ...context, server, say }) };
   } catch (error) {
     // One server that cannot be measured must not cost the figures of the others.
     return { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
   }
+};
+
+/** Direct first, then through HAProxy, so that the two stand side by side. */
+const serversFor = (scenario: Scenario, { servers, throughHaproxy }: BenchArguments): readonly ServerName[] => {
+  const direct = servers ?? scenario.servers;
+  return throughHaproxy && !direct.includes('weir-haproxy') ? [...direct, 'weir-haproxy'] : direct;
 };
 
 const asJson = (report: ScenarioReport) => ({
@@ -73,7 +83,7 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
     const outcomes = new Map<ServerName, Outcome>();
-    for (const name of values.servers ?? scenario.servers) {
+    for (const name of serversFor(scenario, values)) {
       outcomes.set(name, await measureOne(scenario, name, { load, pinning, depth: values.depth }));
     }
     const report = { scenario, outcomes };

@@ -63,7 +63,10 @@ test('a table aligns its columns, fills holes and drops columns without values',
 
 test.each([
   [['--scenario', 'fanout,nothing'], '--scenario: one of fanout, stall expected, got "nothing"'],
-  [['--server', 'uws'], '--server: one of raw-uws, npm-ws, weir-redis, weir-memory, weir-cluster expected, got "uws"'],
+  [
+    ['--server', 'uws'],
+    '--server: one of raw-uws, npm-ws, weir-redis, weir-haproxy, weir-replicated, weir-memory, weir-cluster expected, got "uws"',
+  ],
   [['--wrong'], "Unknown option '--wrong'"],
 ])('arguments %j are refused by name', (argv, message) => {
   const parsed = parseBenchArguments(argv, ['fanout', 'stall']);
@@ -79,6 +82,6 @@ test('arguments choose scenarios, servers, depth and the file', () => {
     ),
   ).toEqual({
     kind: 'run',
-    values: { scenarios: ['stall'], servers: ['raw-uws'], depth: 'quick', jsonPath: 'x.json' },
+    values: { scenarios: ['stall'], servers: ['raw-uws'], throughHaproxy: false, depth: 'quick', jsonPath: 'x.json' },
   });
 });

@@ -71,6 +71,12 @@ const comparison = ({ scenario, outcomes }: ScenarioReport): string => {
         cells[`${server} / raw`] = `${thousands(own / reference)} ×`;
       }
     }
+    const direct = figureOf(outcomes.get('weir-redis'), figure.name);
+    for (const server of ['weir-replicated', 'weir-haproxy'] as const) {
+      const own = figureOf(outcomes.get(server), figure.name);
+      if (direct === undefined || own === undefined || direct <= 0) continue;
+      cells[`${server} / weir-redis`] = `${thousands(own / direct)} ×`;
+    }
     const verdict = judge(figure, outcomes);
     const sign = figure.better === 'higher' ? '>=' : '<=';
     if (verdict !== undefined) cells['bar'] = `${sign} ${thousands(verdict.limit)}: ${verdict.verdict}`;

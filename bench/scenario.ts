@@ -41,6 +41,8 @@ export interface Scenario {
   readonly figures: readonly Figure[];
   /** Servers measured when the command line names none. */
   readonly servers: readonly ServerName[];
+  /** Further environment of a single Weir node. */
+  readonly env?: Readonly<Record<string, string>>;
   measure(measuring: Measuring): Promise<Measured>;
 }
 
@@ -60,7 +62,7 @@ export const baseLoad = (server: BenchServer, connections: number): LoadConfig =
   sampleEvery: 50,
   settleMs: 500,
   holdMs: 0,
-  pids: [server.pid],
+  pids: [server.pid, ...(server.proxyPid === undefined ? [] : [server.proxyPid])],
   // Wakes of a sleeping reader are charged to the server; 100 us covers the pauses between flushes to 1 000 sockets.
   spinUs: 100,
   drainMs: 5_000,
@@ -83,12 +85,24 @@ export const round = (value: number, digits = 0): number => {
 
 export const serverCpu = (run: LoadResult): number => run.processes[0]?.cpu ?? 0;
 
+/** Of a run through HAProxy (see `baseLoad`): its CPU in cores, and per message that passed it. */
+const proxyColumns = (run: LoadResult): Row => {
+  const cpu = run.processes[1]?.cpu;
+  if (cpu === undefined) return {};
+  const perDelivery = run.deliveriesPerSecond === 0 ? 0 : (cpu * 1e6) / run.deliveriesPerSecond;
+  return { 'proxy CPU': round(cpu, 2), 'proxy us/delivery': round(perDelivery, 3) };
+};
+
 /** Above this share of waiting for a core a run says more about the machine than about the server. */
 const STARVED_SHARE = 0.05;
 
 /** The first error of a run, and whether others took the core away from the server or the load generator. */
 export const noteOf = (run: LoadResult): string => {
-  const shares = { server: run.processes[0]?.starved ?? 0, loader: run.loaderStarved };
+  const shares = {
+    server: run.processes[0]?.starved ?? 0,
+    proxy: run.processes[1]?.starved ?? 0,
+    loader: run.loaderStarved,
+  };
   const starved = Object.entries(shares)
     .filter(([, share]) => share > STARVED_SHARE)
     .map(([who, share]) => `${who} had no core for ${round(share * 100)} % of the time`);
@@ -103,6 +117,7 @@ export const loadColumns = (run: LoadResult): Row => ({
   'max ms': round(run.latency.maxMs, 1),
   missing: run.missing,
   'server CPU': round(serverCpu(run), 2),
+  ...proxyColumns(run),
   'loader CPU': round(run.loaderCpu, 2),
   note: noteOf(run),
 });

@@ -8,19 +8,29 @@ import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
-import { startRedis } from '../loadbalancer/cluster/redis-process.ts';
+import { type RedisProcess, startRedis } from '../loadbalancer/cluster/redis-process.ts';
 import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.ts';
 import { type BenchKeys, createBenchKeys, SECRET } from './access/token-rate.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 
-export const SERVER_NAMES = ['raw-uws', 'npm-ws', 'weir-redis', 'weir-memory', 'weir-cluster'] as const;
+export const SERVER_NAMES = [
+  'raw-uws',
+  'npm-ws',
+  'weir-redis',
+  'weir-haproxy',
+  'weir-replicated',
+  'weir-memory',
+  'weir-cluster',
+] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
 
 export interface BenchServer extends AsyncDisposable {
   readonly name: ServerName;
   readonly port: number;
   readonly pid: number;
+  /** Of the HAProxy that everything passes, where there is one. */
+  readonly proxyPid?: number;
   /** Whole header lines that a publish needs. */
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
@@ -85,7 +95,7 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
   const cluster = await startCluster({ nodes: CLUSTER_NODES, entry: 'built', env: { WEIR_LOG_LEVEL: 'warn' } });
   // Beside the load generator on its core three nodes would measure the lack of cores.
-  for (const { pid } of [cluster.redis, cluster.haproxy, ...cluster.nodes]) await pinning.release(pid);
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent, ...cluster.nodes]) await pinning.release(pid);
   return {
     name: 'weir-cluster',
     port: cluster.haproxy.port,
@@ -96,11 +106,55 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   };
 };
 
-const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): Promise<BenchServer> => {
+/** Connections come as fast as the server takes them, except where that is what is measured. */
+const WITHOUT_ADMISSION = { WEIR_ADMISSION_PER_SECOND: '1000000' };
+
+/** The server of `weir-redis`, everything through HAProxy: sockets, and publications by paths opened for the bench. */
+const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
-  const redis = name === 'weir-redis' ? await startRedis() : undefined;
-  // On the load generator's core it would wait for a process that never sleeps, and that wait would count as ours.
-  if (redis !== undefined) await pinning.release(redis.pid);
+  const cluster = await startCluster({
+    nodes: 1,
+    entry: 'built',
+    env: { WEIR_LOG_LEVEL: 'warn', ...WITHOUT_ADMISSION },
+    nodePrefix: pinning.serverPrefix,
+    // One thread, so that what it costs is one figure.
+    haproxyConfig: { extraPublicPaths: ['/v1/publish', '/v1/batch'], threads: 1 },
+  });
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
+  return {
+    name: 'weir-haproxy',
+    port: cluster.haproxy.port,
+    pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
+    proxyPid: cluster.haproxy.pid,
+    publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
+    [Symbol.asyncDispose]: cluster.stop,
+  };
+};
+
+type WeirName = 'weir-redis' | 'weir-replicated' | 'weir-memory';
+
+/** None, or the master and what replicates it. */
+const startRedisFor = async (name: WeirName): Promise<readonly RedisProcess[]> => {
+  if (name === 'weir-memory') return [];
+  const args = ['--repl-diskless-sync-delay', '0'];
+  const master = await startRedis({ args });
+  if (name === 'weir-redis') return [master];
+  return [master, await startRedis({ args: [...args, '--replicaof', '127.0.0.1', String(master.port)] })];
+};
+
+const startWeir = async (
+  name: WeirName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>>,
+): Promise<BenchServer> => {
+  requireBuild();
+  const servers = await startRedisFor(name);
+  const [redis] = servers;
+  const stopRedis = async (): Promise<void> => {
+    await Promise.all(servers.map((server) => server.stop()));
+  };
+  // On the load generator's core they would wait for a process that never sleeps, and that wait would count as ours.
+  for (const { pid } of servers) await pinning.release(pid);
   const apiKey = randomBytes(16).toString('hex');
   const tokens = createBenchKeys();
   const directory = await temporaryDirectory('bench');
@@ -112,15 +166,18 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
     prefix: pinning.serverPrefix,
-    // No token is known before: what is measured is the verification.
     env: {
       WEIR_LOG_LEVEL: 'warn',
+      ...WITHOUT_ADMISSION,
       WEIR_JWT_SECRET: SECRET,
       WEIR_JWT_PUBLIC_KEY_FILE: publicKeyFile,
+      // No token is known before: what is measured is the verification.
       WEIR_MAX_KNOWN_TOKENS: '0',
+      ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}),
+      ...env,
     },
   }).catch(async (error: unknown) => {
-    await redis?.stop();
+    await stopRedis();
     await directory.remove();
     throw error;
   });
@@ -137,13 +194,18 @@ const startWeir = async (name: 'weir-redis' | 'weir-memory', pinning: Pinning): 
     },
     [Symbol.asyncDispose]: async () => {
       await node.stop();
-      await redis?.stop();
+      await stopRedis();
       await directory.remove();
     },
   };
 };
 
-export const startServer = (name: ServerName, pinning: Pinning): Promise<BenchServer> => {
+export const startServer = (
+  name: ServerName,
+  pinning: Pinning,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning);
-  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning);
+  if (name === 'weir-haproxy') return startWeirBehindHaproxy(pinning);
+  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
 };

@@ -15,6 +15,7 @@
 // Whoever created the driver calls `close()`; afterwards every call rejects with `BrokerUnavailableError` and no event fires.
 import type { ControlBus } from './control.ts';
 import type { History } from './history.ts';
+import type { Limits } from './limits.ts';
 import type { ChannelPosition, Publication, PublishRequest } from './publication.ts';
 import type { RevocationStore } from './revocations.ts';
 import type { Sessions } from './sessions.ts';
@@ -80,12 +81,14 @@ export interface Broker {
   readonly history: History;
   readonly control: ControlBus;
   readonly sessions: Sessions;
+  readonly limits: Limits;
   readonly revocations: RevocationStore;
   /** Connects; resolves when publish and subscribe paths are usable. Keeps trying for ever; `onHealth` tells meanwhile. */
   start(events: BrokerEvents): Promise<void>;
   /**
    * Appends to the channel's log and notifies subscribers. Calls of one tick share a round trip; calls for one channel keep their order.
-   * Rejects with `BrokerUnavailableError` when the outcome is a failure or unknown (a retry with the same `messageId` is safe).
+   * Rejects with `BrokerUnavailableError` when the outcome is a failure or unknown (a retry with the same `messageId` is safe),
+   * and when the log has it on fewer copies than the driver was told to wait for; a retry waits for them as well.
    * Fails fast: never waits longer than the publish timeout, never queues while disconnected.
    */
   publish(request: PublishRequest): Promise<PublishResult>;
@@ -97,10 +100,15 @@ export interface Broker {
   /** Ends deliveries; idempotent; a `subscribe` that follows in the same tick wins. */
   unsubscribe(channel: string): Promise<void>;
   /**
-   * Makes the path on which publications arrive anew, although it looks well: for a receiver that knows that it hears nothing.
-   * `onInterrupted` and `onRestored` follow, where the driver has a path that can be renewed. Not while degraded.
+   * Channel names that begin with `prefix`, one on each server this node receives publications from: a node that hears all of
+   * them hears everything. Other names after a change of the deployment; none while nothing is known of it.
    */
-  renewSubscriber(reason: string): void;
+  probeChannels(prefix: string): readonly string[];
+  /**
+   * Makes the path on which publications of the channel arrive anew, although it looks well: for a receiver that knows that it
+   * hears nothing there. `onInterrupted` and `onRestored` follow, where the driver has a path that can be renewed. Not while degraded.
+   */
+  renewSubscriber(channel: string, reason: string): void;
   health(): BrokerHealth;
   close(): Promise<void>;
 }
@@ -108,4 +116,11 @@ export interface Broker {
 /** The backplane cannot be reached or did not answer in time. Temporary: error 114 on the wire. */
 export class BrokerUnavailableError extends Error {
   override readonly name = 'BrokerUnavailableError';
+  /** Where a publication is in the log that is not as safe there as the driver was told to make it. */
+  readonly written: ChannelPosition | undefined;
+
+  constructor(message?: string, options: ErrorOptions & { readonly written?: ChannelPosition } = {}) {
+    super(message, options);
+    this.written = options.written;
+  }
 }

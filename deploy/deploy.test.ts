@@ -2,18 +2,20 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { type NetworkInterfaceInfo, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { ADMISSION_PER_SECOND } from '../gateway/announcement.ts';
 import { DEVELOPMENT_SECRET_PREFIX } from '../gateway/access/api-key-entries.ts';
 import { type Config, EXIT_CODE_BAD_CONFIG, loadConfig } from '../gateway/config.ts';
 import { configKeys } from '../gateway/config/keys.ts';
 import { envNameOf } from '../gateway/config/words.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
-import { generatedFiles, haproxyOptions, openFiles, ports } from './generate.ts';
+import { agentEnvNameOf, agentKeys, loadAgentConfig } from '../loadbalancer/agent/config.ts';
+import { dnsHaproxyOptions, generatedFiles, haproxyOptions, openFiles, ports, usualNodes } from './generate.ts';
 
 const run = promisify(execFile);
 const here = import.meta.dirname;
@@ -30,20 +32,26 @@ interface Service {
   readonly ulimits?: { readonly nofile: { readonly soft: number; readonly hard: number } };
   readonly networks: readonly string[] | Readonly<Record<string, { readonly ipv4_address?: string }>>;
   readonly read_only?: boolean;
+  readonly user?: string;
+  readonly entrypoint?: readonly string[];
+  readonly healthcheck?: { readonly test: readonly string[] };
   readonly stop_grace_period?: string;
   readonly deploy?: { readonly replicas: number };
-  readonly tmpfs?: readonly string[];
 }
 
 interface Compose {
-  readonly services: Readonly<Record<'redis' | 'node' | 'haproxy' | 'prometheus' | 'grafana', Service>>;
+  readonly services: Readonly<
+    Record<'redis' | 'node' | 'haproxy' | 'balancer-agent' | 'prometheus' | 'grafana', Service>
+  >;
+  readonly volumes: Readonly<Record<string, { readonly driver_opts?: Readonly<Record<string, string>> }>>;
   readonly networks: { readonly edge: { readonly ipam: { readonly config: readonly { readonly subnet: string }[] } } };
 }
 
 const compose = parse(await read('compose.yaml'), { merge: true }) as Compose;
-const { redis, node, haproxy, prometheus, grafana } = compose.services;
+const { redis, node, haproxy, 'balancer-agent': agent, prometheus, grafana } = compose.services;
 const services = Object.entries(compose.services);
 const unit = await read('systemd/weir.service');
+const agentUnit = await read('systemd/weir-balancer-agent.service');
 const containerfile = await read('Containerfile');
 
 /** What a production node does when nothing is configured. */
@@ -66,6 +74,9 @@ const secrets = {
   WEIR_API_KEYS: `backend=${'89abcdef01234567'.repeat(3)}:publish+read`,
 };
 
+/** A node's address in the network of HAProxy. */
+const inEdge = { address: '172.30.0.130', family: 'IPv4', internal: false } as NetworkInterfaceInfo;
+
 function nodeConfig(environment: Readonly<Record<string, string>> = secrets): Config {
   const env = Object.fromEntries(
     Object.entries(node.environment ?? {}).map(([name, value]) => [name, interpolate(value, environment)]),
@@ -73,39 +84,44 @@ function nodeConfig(environment: Readonly<Record<string, string>> = secrets): Co
   const mounted = new Map(
     (node.volumes ?? []).map((volume) => [volume.split(':')[1], join(here, volume.split(':')[0] ?? '')]),
   );
-  const result = loadConfig({ argv: [], env: { ...env, WEIR_CONFIG: mounted.get(env['WEIR_CONFIG']) } });
+  const result = loadConfig({
+    argv: [],
+    env: { ...env, WEIR_CONFIG: mounted.get(env['WEIR_CONFIG']) },
+    interfaces: { eth0: [inEdge] },
+  });
   if (result.kind !== 'ok') throw new Error(JSON.stringify(result));
   return result.config;
 }
 
-/** All values of one key of the unit. */
-const unitValues = (key: string): string[] =>
-  [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map((match) => match[1] ?? '');
+/** All values of one key of a unit. */
+const unitValues = (key: string, text = unit): string[] =>
+  [...text.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map((match) => match[1] ?? '');
 
-describe('haproxy.cfg', () => {
-  it('is what generate.ts writes', async () => {
+describe('haproxy.cfg and haproxy-dns.cfg', () => {
+  it('are what generate.ts writes', async () => {
     for (const [name, content] of generatedFiles()) {
       expect((await read(name)) === content, `${name} differs; run: npx tsx deploy/generate.ts`).toBe(true);
     }
   });
 
-  it('is accepted by HAProxy', async () => {
-    const { stdout, stderr } = await run('haproxy', ['-c', '-f', join(here, 'haproxy.cfg')]);
+  it.each([...generatedFiles().keys()])('%s is accepted by HAProxy', async (name) => {
+    const { stdout, stderr } = await run('haproxy', ['-c', '-f', join(here, name)]);
     expect(stdout + stderr).toContain('Configuration file is valid');
     expect(stdout + stderr).not.toMatch(/warning/i);
   });
 
-  it('asks the name server of the containers for the service that runs the nodes', () => {
-    expect(haproxyOptions.nodes).toMatchObject({ kind: 'dns', nameserver: '127.0.0.11:53' });
-    expect(Object.keys(compose.services)).toContain((haproxyOptions.nodes as { host: string }).host);
+  it('ask the name server of the containers for the service that runs the nodes, in the profile without agent', () => {
+    expect(dnsHaproxyOptions.nodes).toMatchObject({ kind: 'dns', nameserver: '127.0.0.11:53' });
+    expect(Object.keys(compose.services)).toContain((dnsHaproxyOptions.nodes as { host: string }).host);
   });
 
-  it('has a place to write its socket in the read-only container', () => {
-    const folders = (haproxy.tmpfs ?? []).map((entry) => entry.split(':')[0] ?? '');
-    expect(folders.some((folder) => haproxyOptions.runtimeSocket.startsWith(`${folder}/`))).toBe(true);
+  it('let a node that is new grow no faster than it admits', () => {
+    expect(node.deploy?.replicas).toBe(usualNodes);
+    const perSecond = (1000 * haproxyOptions.maxConnections) / usualNodes / (haproxyOptions.slowstartMs ?? 0);
+    expect(perSecond).toBeLessThanOrEqual(ADMISSION_PER_SECOND);
   });
 
-  it('promises no more connections than its descriptors allow', () => {
+  it('promise no more connections than its descriptors allow', () => {
     expect(haproxy.ulimits?.nofile).toEqual({ soft: openFiles, hard: openFiles });
     expect(2 * haproxyOptions.maxConnections).toBeLessThan(openFiles);
   });
@@ -135,6 +151,7 @@ describe('the nodes of compose.yaml', () => {
       broker: 'redis',
       port: ports.client,
       internalPort: ports.internal,
+      agentCheckPort: ports.agentCheck,
       host: '0.0.0.0',
       anonymous: false,
     });
@@ -146,6 +163,10 @@ describe('the nodes of compose.yaml', () => {
     expect(nodeConfig().trustedProxies).toEqual([address]);
     const subnet = compose.networks.edge.ipam.config[0]?.subnet ?? '';
     expect(subnet).toBe(`${address.split('.').slice(0, 3).join('.')}.0/24`);
+  });
+
+  it('announce their address in the network HAProxy is in', () => {
+    expect(node.environment?.['WEIR_ADVERTISE_ADDRESS']).toBe(compose.networks.edge.ipam.config[0]?.subnet);
   });
 
   it('have descriptors for the connections they accept', () => {
@@ -165,6 +186,47 @@ describe('the nodes of compose.yaml', () => {
 
   it('are three', () => {
     expect(node.deploy?.replicas).toBe(3);
+  });
+});
+
+describe('compose.tls.yaml', () => {
+  it('puts the configuration with TLS and a certificate of the operator where HAProxy reads them', async () => {
+    const overlay = parse(await read('compose.tls.yaml')) as Pick<Compose, 'services'>;
+    const mounts = overlay.services.haproxy.volumes ?? [];
+    expect(mounts).toContain('./haproxy-tls.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro');
+    const certificate = /ssl crt (\S+) alpn http\/1\.1$/m.exec(await read('haproxy-tls.cfg'))?.[1];
+    expect(mounts.at(-1)).toMatch(new RegExp(`^\\$\\{WEIR_TLS_PEM:\\?[^}]+\\}:${certificate}:ro$`));
+  });
+});
+
+describe('the balancer agent of compose.yaml', () => {
+  const environment = Object.fromEntries(
+    Object.entries(agent.environment ?? {}).map(([name, value]) => [name, interpolate(value, secrets)]),
+  );
+
+  it('starts with a configuration it accepts, with the registry of the nodes', () => {
+    const result = loadAgentConfig([], environment);
+    expect(result).toMatchObject({
+      kind: 'ok',
+      config: { redisUrl: nodeConfig().redisUrl, redisPrefix: nodeConfig().redisPrefix, port: ports.agent },
+    });
+  });
+
+  it('shares the socket of HAProxy, and nobody else does', () => {
+    expect(environment['WEIR_AGENT_HAPROXY_SOCKET']).toBe(haproxyOptions.runtimeSocket);
+    const sharing = services.filter(([, { volumes = [] }]) => volumes.includes('haproxy-run:/run/haproxy'));
+    expect(sharing.map(([name]) => name)).toEqual(['haproxy', 'balancer-agent']);
+    expect(haproxy.user).toBe(agent.user);
+    const [uid, gid] = (agent.user ?? '').split(':');
+    expect(compose.volumes['haproxy-run']?.driver_opts?.['o']).toBe(`size=1m,mode=0700,uid=${uid},gid=${gid}`);
+    expect(haproxyOptions.runtimeSocket).toMatch(/^\/run\/haproxy\//);
+  });
+
+  it('runs the image of the nodes from an entry that is built, and its health check looks at its port', () => {
+    const [command, entry = ''] = agent.entrypoint ?? [];
+    expect([agent.image, command]).toEqual([node.image, 'node']);
+    expect(existsSync(join(root, entry.replace(/^dist\//, '').replace(/\.js$/, '.ts')))).toBe(true);
+    expect(agent.healthcheck?.test.at(-1)).toContain(`:${ports.agent}/health/live`);
   });
 });
 
@@ -214,6 +276,8 @@ describe('compose.yaml', () => {
       { names: ['node'], type: 'A', port: ports.internal },
     ]);
     expect(config.scrape_configs[1]?.static_configs?.[0]?.targets).toEqual([`haproxy:${ports.statistics}`]);
+    expect(config.scrape_configs[2]?.static_configs?.[0]?.targets).toEqual([`balancer-agent:${ports.agent}`]);
+    expect(agent.networks).toContain('monitoring');
     expect(prometheus.networks).toContain('edge');
   });
 
@@ -316,6 +380,15 @@ describe('the systemd unit', () => {
 
   it('does not restart a node whose configuration is wrong', () => {
     expect(unitValues('RestartPreventExitStatus')).toEqual([String(EXIT_CODE_BAD_CONFIG)]);
+  });
+
+  it('of the balancer agent runs its entry, sets only variables it knows and is not restarted for a wrong one', () => {
+    expect(unitValues('ExecStart', agentUnit)).toEqual([`/usr/bin/node ${agent.entrypoint?.[1] ?? ''}`]);
+    const known = new Set([...Object.keys(agentKeys).map(agentEnvNameOf), 'NODE_ENV']);
+    const named = [...agentUnit.matchAll(/\b(?:WEIR|NODE)_[A-Z_]+\b/g)].map((match) => match[0]);
+    expect(named.filter((name) => !known.has(name))).toEqual([]);
+    expect(agentUnit).toContain(`=${haproxyOptions.runtimeSocket}\n`);
+    expect(unitValues('RestartPreventExitStatus', agentUnit)).toEqual([String(EXIT_CODE_BAD_CONFIG)]);
   });
 
   it('waits for the drain', () => {

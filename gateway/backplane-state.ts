@@ -3,7 +3,7 @@
 // `ready` means more than a link: the node hears its canary, and after an interruption every channel has been compared
 // with the broker and healed.
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
-import { canaryChannelOf, createCanary } from './canary.ts';
+import { canaryPrefixOf, createCanary } from './canary.ts';
 import type { Clock } from './clock.ts';
 import type { Hub } from './fanout/hub.ts';
 import type { Logger } from './observability/logger.ts';
@@ -36,6 +36,9 @@ export interface BackplaneStateOptions {
 /** Between two attempts to make a deaf link anew, ms: each costs a comparison of every channel. */
 const RENEW_EVERY_MS = 10_000;
 
+const deafReason = (servers: number): string =>
+  `deaf: acknowledged publications do not arrive from ${servers === 1 ? 'a server' : `${servers} servers`}`;
+
 export const createBackplaneState = (options: BackplaneStateOptions): BackplaneState => {
   const { nodeName, broker, clock, hub, metrics, logger, onError, onChanged } = options;
   let interruptions = 0;
@@ -48,7 +51,8 @@ export const createBackplaneState = (options: BackplaneStateOptions): BackplaneS
     const health = broker.health();
     if (health.state === 'degraded')
       return { state: 'degraded', reason: `broker ${health.affected}: ${health.reason}` };
-    if (canary.isDeaf()) return { state: 'degraded', reason: 'deaf: acknowledged publications do not arrive' };
+    const silent = canary.deafChannels().length;
+    if (silent > 0) return { state: 'degraded', reason: deafReason(silent) };
     return healed === interruptions
       ? { state: 'ready' }
       : { state: 'degraded', reason: 'broker: healing what was missed' };
@@ -74,13 +78,14 @@ export const createBackplaneState = (options: BackplaneStateOptions): BackplaneS
     const health = broker.health();
     // A link that is known to be down renews itself.
     if (health.state === 'degraded' && health.affected !== 'publisher') return;
-    broker.renewSubscriber('deaf: acknowledged publications do not arrive');
+    const channels = canary.deafChannels();
+    for (const channel of channels) broker.renewSubscriber(channel, deafReason(channels.length));
   };
   let renewal: NodeJS.Timeout | undefined;
 
   const canary = createCanary({
     broker,
-    channels: [canaryChannelOf(nodeName)],
+    prefix: canaryPrefixOf(nodeName),
     clock,
     onDeaf() {
       deafSinceMs = clock.monotonicMs();
@@ -98,7 +103,7 @@ export const createBackplaneState = (options: BackplaneStateOptions): BackplaneS
     },
     onError,
   });
-  metrics.gauge('weir_node_deaf', () => (canary.isDeaf() ? 1 : 0));
+  metrics.gauge('weir_node_deaf', () => (canary.deafChannels().length > 0 ? 1 : 0));
 
   const events: BrokerEvents = {
     onPublications(run) {

@@ -5,7 +5,7 @@ import { createMemoryBackplane, createMemoryBroker } from '../broker/memory/memo
 import type { PublishRequest } from '../broker/publication.ts';
 import { CHANNEL_PATTERN } from '../protocol/channel-name.ts';
 import {
-  canaryChannelOf,
+  canaryPrefixOf,
   type CanaryEvent,
   type CanaryState,
   createCanary,
@@ -84,21 +84,30 @@ describe('a canary on its broker', () => {
   afterEach(() => void vi.useRealTimers());
 
   const setUp = async () => {
-    const channel = canaryChannelOf('node-1');
+    const prefix = canaryPrefixOf('node-1');
+    /** As a backplane of several servers. */
+    const servers = { channels: [`${prefix} 0`] };
+    const [channel = ''] = servers.channels;
+    const given: string[] = [];
     const broker = createMemoryBroker({ backplane: createMemoryBackplane(), node: 'node-1' });
-    const path = { delivers: true, publishes: true as boolean | 'never' };
+    const path = { delivers: true as boolean | string, publishes: true as boolean | 'never' };
     const published: PublishRequest[] = [];
     const told: string[] = [];
     const canary = createCanary({
       broker: {
         subscribe: (name) => broker.subscribe(name),
+        unsubscribe(name) {
+          given.push(name);
+          return broker.unsubscribe(name);
+        },
+        probeChannels: () => servers.channels,
         publish(request) {
           published.push(request);
           if (path.publishes === 'never') return new Promise(() => undefined);
           return path.publishes ? broker.publish(request) : Promise.reject(new BrokerUnavailableError('away'));
         },
       },
-      channels: [channel],
+      prefix,
       clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
       onDeaf: () => told.push('deaf'),
       onHearing: () => told.push('hearing'),
@@ -107,7 +116,7 @@ describe('a canary on its broker', () => {
     const ours: boolean[] = [];
     const events: BrokerEvents = {
       onPublications(run) {
-        if (path.delivers) ours.push(canary.handlePublications(run));
+        if (path.delivers === true || path.delivers === run.channel) ours.push(canary.handlePublications(run));
       },
       onInterrupted: () => undefined,
       tails: () => [],
@@ -117,7 +126,7 @@ describe('a canary on its broker', () => {
     };
     await broker.start(events);
     canary.start();
-    return { channel, broker, canary, path, published, told, ours };
+    return { channel, prefix, servers, given, broker, canary, path, published, told, ours };
   };
 
   it('publishes once a second, without history, on a channel no client can name', async () => {
@@ -133,17 +142,17 @@ describe('a canary on its broker', () => {
   });
 
   it('tells within 3 s that nothing arrives any more, once, and that it arrives again', async () => {
-    const { path, told, canary } = await setUp();
+    const { channel, path, told, canary } = await setUp();
     await vi.advanceTimersByTimeAsync(10_100);
     path.delivers = false;
     await vi.advanceTimersByTimeAsync(1500);
-    expect({ told, deaf: canary.isDeaf() }).toEqual({ told: [], deaf: false });
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: [], deaf: [] });
     await vi.advanceTimersByTimeAsync(1500);
-    expect({ told, deaf: canary.isDeaf() }).toEqual({ told: ['deaf'], deaf: true });
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf'], deaf: [channel] });
     await vi.advanceTimersByTimeAsync(20_000);
     path.delivers = true;
     await vi.advanceTimersByTimeAsync(1100);
-    expect({ told, deaf: canary.isDeaf() }).toEqual({ told: ['deaf', 'hearing'], deaf: false });
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf', 'hearing'], deaf: [] });
     canary.close();
   });
 
@@ -160,6 +169,54 @@ describe('a canary on its broker', () => {
       canary.close();
     },
   );
+
+  it('is deaf when one of several servers is not heard, and hears when all are', async () => {
+    const { prefix, servers, path, told, canary, published } = await setUp();
+    const [one, two, three] = (servers.channels = [`${prefix} 0`, `${prefix} 1`, `${prefix} 2`]);
+    await vi.advanceTimersByTimeAsync(5100);
+    expect(new Set(published.slice(-3).map(({ channel }) => channel))).toEqual(new Set([one, two, three]));
+    expect(told).toEqual([]);
+    path.delivers = two ?? '';
+    await vi.advanceTimersByTimeAsync(3000);
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf'], deaf: [one, three] });
+    path.delivers = true;
+    await vi.advanceTimersByTimeAsync(1100);
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf', 'hearing'], deaf: [] });
+    canary.close();
+  });
+
+  it('follows the servers, and keeps those it knew while none is known', async () => {
+    const { prefix, servers, given, path, told, canary, published } = await setUp();
+    await vi.advanceTimersByTimeAsync(1100);
+    path.delivers = false;
+    servers.channels = [];
+    await vi.advanceTimersByTimeAsync(3000);
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf'], deaf: [`${prefix} 0`] });
+    // The server that was not heard is gone, and the other one is heard.
+    servers.channels = [`${prefix} 7`];
+    path.delivers = true;
+    await vi.advanceTimersByTimeAsync(5000);
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf', 'hearing'], deaf: [] });
+    expect(given).toEqual([`${prefix} 0`]);
+    expect(published.at(-1)?.channel).toBe(`${prefix} 7`);
+    canary.close();
+  });
+
+  it('takes a canary that too few replicas have for one that was sent', async () => {
+    const { channel, broker, path, told, canary } = await setUp();
+    await vi.advanceTimersByTimeAsync(1100);
+    const publish = broker.publish.bind(broker);
+    vi.spyOn(broker, 'publish').mockImplementation(async (request) => {
+      const written = await publish(request);
+      throw new BrokerUnavailableError('too few replicas', { written });
+    });
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(told).toEqual([]);
+    path.delivers = false;
+    await vi.advanceTimersByTimeAsync(3000);
+    expect({ told, deaf: canary.deafChannels() }).toEqual({ told: ['deaf'], deaf: [channel] });
+    canary.close();
+  });
 
   it('leaves publications of others alone', async () => {
     const { broker, ours, canary, published } = await setUp();

@@ -1,11 +1,12 @@
-// Proves every second, by a publication through the real path, that this node hears the backplane.
+// Proves every second, by a publication through the real path of every server, that this node hears the backplane.
 //
-// A link can answer pings and deliver nothing. Only a publication that was acknowledged and never arrived tells.
+// A link can answer pings and deliver nothing. Only a publication that was acknowledged and never arrived tells. A
+// backplane of several servers has a path from each, so each has a canary.
 import { BrokerUnavailableError, type Broker, type ChannelPosition, type PublicationRun } from '../broker/broker.ts';
 import type { Clock } from './clock.ts';
 
-/** A space and a dollar sign: no client can name, list or subscribe this channel. */
-export const canaryChannelOf = (node: string): string => `$canary ${node}`;
+/** How channels of canaries begin: a space and a dollar sign, so that no client can name, list or subscribe one. */
+export const canaryPrefixOf = (node: string): string => `$canary ${node}`;
 
 /** Between two canaries, ms. */
 const SEND_EVERY_MS = 1000;
@@ -58,11 +59,11 @@ export const nextCanaryState = (state: CanaryState, event: CanaryEvent): CanaryS
 };
 
 export interface CanaryOptions {
-  readonly broker: Pick<Broker, 'publish' | 'subscribe'>;
-  /** One today; one per shard would prove each server of a Redis Cluster. */
-  readonly channels: readonly string[];
+  readonly broker: Pick<Broker, 'publish' | 'subscribe' | 'unsubscribe' | 'probeChannels'>;
+  /** Unique among the nodes, see `canaryPrefixOf`. */
+  readonly prefix: string;
   readonly clock: Clock;
-  /** The first of the channels became deaf. */
+  /** The first of the servers is not heard. */
   readonly onDeaf: () => void;
   /** All of them are heard again. What was published meanwhile was missed. */
   readonly onHearing: () => void;
@@ -72,7 +73,8 @@ export interface CanaryOptions {
 export interface Canary {
   /** True when the run was a canary, and nobody else's. */
   handlePublications(run: PublicationRun): boolean;
-  isDeaf(): boolean;
+  /** Those whose publications are acknowledged and not heard. */
+  deafChannels(): readonly string[];
   /** Begins; the broker has started. */
   start(): void;
   close(): void;
@@ -81,8 +83,9 @@ export interface Canary {
 const HISTORY = { size: 0, ttlMs: 0 } as const;
 
 export const createCanary = (options: CanaryOptions): Canary => {
-  const { broker, channels, clock, onDeaf, onHearing, onError } = options;
-  const states = new Map(channels.map((channel) => [channel, initialCanaryState(clock.monotonicMs())]));
+  const { broker, prefix, clock, onDeaf, onHearing, onError } = options;
+  /** By channel, one for each server. */
+  const states = new Map<string, CanaryState>();
   const subscribed = new Set<string>();
   /** Subscribing or publishing: a call that hangs is not repeated. */
   const busy = new Set<string>();
@@ -90,15 +93,39 @@ export const createCanary = (options: CanaryOptions): Canary => {
   let timer: NodeJS.Timeout | undefined;
   let looks = 0;
 
-  const apply = (channel: string, event: CanaryEvent): void => {
-    const state = states.get(channel);
-    if (state === undefined) return;
-    states.set(channel, nextCanaryState(state, event));
-    const now = [...states.values()].some(({ verdict }) => verdict === 'deaf');
+  const deafChannels = (): string[] =>
+    [...states].filter(([, { verdict }]) => verdict === 'deaf').map(([channel]) => channel);
+
+  const tell = (): void => {
+    const now = deafChannels().length > 0;
     if (now === deaf) return;
     deaf = now;
     if (now) onDeaf();
     else onHearing();
+  };
+
+  const apply = (channel: string, event: CanaryEvent): void => {
+    const state = states.get(channel);
+    if (state === undefined) return;
+    states.set(channel, nextCanaryState(state, event));
+    tell();
+  };
+
+  const forget = (channel: string): void => {
+    states.delete(channel);
+    if (!subscribed.delete(channel)) return;
+    broker.unsubscribe(channel).catch((error: unknown) => onError(error as Error, { stage: 'canary' }));
+  };
+
+  /** Servers come and go; while none is known, what was known stays. */
+  const followServers = (): void => {
+    const channels = broker.probeChannels(prefix);
+    if (channels.length === 0) return;
+    for (const channel of states.keys()) if (!channels.includes(channel)) forget(channel);
+    for (const channel of channels) {
+      if (!states.has(channel)) states.set(channel, initialCanaryState(clock.monotonicMs()));
+    }
+    tell();
   };
 
   /** Failures are the publisher's, whose health tells them; without an acknowledgement nothing is proven. */
@@ -109,6 +136,7 @@ export const createCanary = (options: CanaryOptions): Canary => {
       if (!subscribed.has(channel)) {
         await broker.subscribe(channel);
         subscribed.add(channel);
+        if (!states.has(channel)) forget(channel);
       }
       const timeMs = clock.nowMs();
       const body = Buffer.from(`{"data":null,"time":${timeMs}}`);
@@ -116,28 +144,32 @@ export const createCanary = (options: CanaryOptions): Canary => {
       apply(channel, { type: 'acknowledged', position: { epoch, offset } });
     } catch (error) {
       if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'canary' });
+      // What too few replicas have was sent all the same.
+      else if (error.written !== undefined) apply(channel, { type: 'acknowledged', position: error.written });
     } finally {
       busy.delete(channel);
     }
   };
 
   const look = (): void => {
+    const isTurn = looks % (SEND_EVERY_MS / LOOK_EVERY_MS) === 0;
+    if (isTurn) followServers();
     const atMs = clock.monotonicMs();
-    for (const channel of channels) {
+    for (const channel of [...states.keys()]) {
       apply(channel, { type: 'look', atMs });
-      if (looks % (SEND_EVERY_MS / LOOK_EVERY_MS) === 0) void send(channel);
+      if (isTurn) void send(channel);
     }
     looks++;
   };
 
   return {
     handlePublications({ channel, epoch, publications }) {
-      if (!states.has(channel)) return false;
+      if (!channel.startsWith(prefix)) return false;
       const { offset } = publications.at(-1) ?? { offset: 0 };
       apply(channel, { type: 'heard', position: { epoch, offset } });
       return true;
     },
-    isDeaf: () => deaf,
+    deafChannels,
     start() {
       if (timer !== undefined) return;
       timer = setInterval(look, LOOK_EVERY_MS);

@@ -1,9 +1,10 @@
 // Configuration of a node: arguments, environment and file in; one checked, typed, immutable value or all problems out.
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { hostname as machineName, totalmem } from 'node:os';
+import { hostname as machineName, networkInterfaces, totalmem } from 'node:os';
 import { namespaceOf, DEFAULT_NAMESPACE } from '../protocol/channel-name.ts';
 import { DEVELOPMENT_SECRET_PREFIX, generatedApiKeyEntry } from './access/api-key-entries.ts';
+import type { Interfaces } from './advertised-address.ts';
 import type { Config } from './config/checked-config.ts';
 import { impossibleCombinations } from './config/combinations.ts';
 import { CONFIG_FILE_VARIABLE, environmentValues } from './config/environment.ts';
@@ -47,6 +48,8 @@ export interface ConfigSources {
   readonly randomId?: (length: number) => string;
   /** What the container or else the machine may use, bytes. */
   readonly memoryLimitBytes?: number;
+  /** The addresses of this machine. */
+  readonly interfaces?: Interfaces;
 }
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
@@ -60,6 +63,7 @@ const randomCharacters = (length: number): string =>
 const availableMemoryBytes = (): number => Math.min(process.constrainedMemory() || Infinity, totalmem());
 
 const keyNames = Object.keys(configKeys) as ConfigKey[];
+const secretKeyNames = keyNames.filter((key) => configKeys[key].secret !== 'no');
 
 interface Resolved {
   readonly config: Config;
@@ -68,8 +72,8 @@ interface Resolved {
 }
 
 const resolve = (sources: Required<ConfigSources>): Resolved => {
-  const { env, readFile, hostname, randomId, memoryLimitBytes } = sources;
-  const environment = environmentValues(env, keyNames);
+  const { env, readFile, hostname, randomId, memoryLimitBytes, interfaces } = sources;
+  const environment = environmentValues(env, keyNames, { keys: secretKeyNames, readFile });
   const path = env[CONFIG_FILE_VARIABLE] ?? '';
   const file = path === '' ? undefined : readConfigFile(path, readFile, keyNames);
   const raw = new Map<string, RawValue>([...(file?.values ?? []), ...environment.values]);
@@ -103,7 +107,9 @@ const resolve = (sources: Required<ConfigSources>): Resolved => {
   });
   problems.push(...wrong);
   const placeOf = (key: ConfigKey): string => raw.get(key)?.place ?? envNameOf(key);
-  problems.push(...impossibleCombinations({ config: checked, given, readFile }, failed, placeOf));
+  problems.push(
+    ...impossibleCombinations({ config: { ...checked, namespaces }, given, readFile, interfaces }, failed, placeOf),
+  );
   return { config: { ...checked, namespaces }, given, problems };
 };
 
@@ -134,6 +140,7 @@ export const loadConfig = (sources: ConfigSources): ConfigResult => {
     hostname: machineName(),
     randomId: randomCharacters,
     memoryLimitBytes: availableMemoryBytes(),
+    interfaces: networkInterfaces(),
     ...sources,
   };
   const { argv } = sources;

@@ -11,13 +11,14 @@ const tokenHint = ({ jwtSecret }: GeneratedSecrets): string =>
 `;
 
 export const developmentBanner = (config: Config, generated: GeneratedSecrets, port: number): string => {
-  const base = `http://${config.host}:${port}`;
+  const secure = config.tlsCertFile === undefined ? '' : 's';
+  const base = `http${secure}://${config.host}:${port}`;
   const key = generated.apiKey ?? '<one of your WEIR_API_KEYS>';
   return `
   Weir is running: node ${config.nodeName}, broker ${config.broker}, development profile
 
   Console      ${base}/console/
-  WebSocket    ws://${config.host}:${port}/v1/ws
+  WebSocket    ws${secure}://${config.host}:${port}/v1/ws
   API key      ${key}
 
   Publish:

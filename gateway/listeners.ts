@@ -1,8 +1,13 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
 import type { Health, NodeStats } from '../protocol/http.ts';
+import { createApiKeyAttempts } from './access/api-key-attempts.ts';
+import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
 import { createApiKeys } from './access/api-keys.ts';
+import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
+import { createAuditLog } from './api/audit-log.ts';
 import { createClusterConnections } from './api/cluster-connections.ts';
 import { createConnectionRoutes } from './api/connections.ts';
 import { createChannelRoutes } from './api/channels.ts';
@@ -18,11 +23,14 @@ import type { HistoryReading } from './channels/reading.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './failure.ts';
+import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Hub } from './fanout/hub.ts';
+import { auditLoggerOf, type Logger } from './observability/logger.ts';
 import type { Managing } from './session/managing.ts';
 import type { Revoking } from './session/revoking.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
-import { createApp, type Listener, listen, type TemplatedApp } from './transports/engine.ts';
+import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
+import { serveEcho } from './transports/echo.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
 
 export interface ListenersOptions {
@@ -35,10 +43,15 @@ export interface ListenersOptions {
   readonly revoking: Revoking;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly ownStats: () => NodeStats;
   readonly health: () => Health;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
+  /** Bodies count as long as they are worked on. */
+  readonly budget: Pick<ByteBudget<never>, 'isFull' | 'charge'>;
   /** Requests being worked on; filled and emptied here. */
   readonly pendingRequests: Set<Promise<unknown>>;
 }
@@ -50,11 +63,28 @@ export interface Listeners {
   close(): void;
 }
 
+/** Two years: browsers that came by TLS once come no other way. */
+const HSTS = 'max-age=63072000';
+
+const tlsOf = ({ tlsCertFile, tlsKeyFile, tlsKeyPassphrase }: Config): Tls | undefined =>
+  tlsCertFile === undefined || tlsKeyFile === undefined
+    ? undefined
+    : { certFile: tlsCertFile, keyFile: tlsKeyFile, passphrase: tlsKeyPassphrase };
+
 /** Rejects when a port cannot be had; nothing listens then. */
 export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
   const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
   const apiKeys = createApiKeys(config.apiKeys);
+  const attempts = createApiKeyAttempts({
+    clock: options.clock,
+    maxFailures: config.apiKeyMaxFailures,
+    windowMs: config.apiKeyFailureWindowMs,
+  });
+  const audit = createAuditLog(auditLoggerOf(options.logger));
+  const clientAddress = createClientAddress(config.trustedProxies);
   const cluster = createClusterView({ control: broker.control, hub, ownStats, timeoutMs: config.controlTimeoutMs });
+  const nowMs = () => options.clock.monotonicMs();
+  const apiKeyLimits = createApiKeyLimits(config.maxApiKeyPublishRate, { metrics, nowMs });
   const connections = createClusterConnections({
     control: broker.control,
     managing: options.managing,
@@ -62,7 +92,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     toFailure,
   });
   const serverApi = [
-    ...createPublishRoutes({ publishing, cluster, toFailure }),
+    ...createPublishRoutes({ publishing, cluster, apiKeyLimits, toFailure }),
     ...createChannelRoutes({ history: broker.history, reading, cluster }),
     ...createConnectionRoutes({
       connections,
@@ -79,15 +109,30 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     ...(config.profile === 'development' ? createConsoleRoutes() : []),
   ];
 
-  const serve = (app: TemplatedApp, routes: readonly ApiRoute[]): void =>
+  const serve = (app: TemplatedApp, routes: readonly ApiRoute[], headers: Readonly<Record<string, string>>): void =>
     serveApi(app, routes, {
+      headers,
       apiKeys,
+      attempts,
+      clientAddress,
+      audit,
       metrics,
       toFailure,
+      acceptsHost: createHostCheck(config.allowedHosts),
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
-      nowMs: () => options.clock.monotonicMs(),
+      nowMs,
       pending: options.pendingRequests,
+      refusePublish: options.refusePublish,
+      mayKeep(bytes) {
+        if (options.budget.isFull) {
+          metrics.count('weir_budget_relief_total', { measure: 'refused' });
+          return false;
+        }
+        options.budget.charge('requests', bytes);
+        return true;
+      },
+      onReleased: (bytes) => options.budget.charge('requests', -bytes),
     });
 
   const opened: Listener[] = [];
@@ -106,16 +151,20 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
     }
   };
 
-  const app = createApp();
+  const tls = tlsOf(config);
+  const clientHeaders: Readonly<Record<string, string>> =
+    tls === undefined ? {} : { 'strict-transport-security': HSTS };
+  const app = createApp(tls);
   serveWebSocket(app, '/v1/ws', options.webSocket);
+  if (config.conformanceEcho) serveEcho(app, '/v1/echo', options.webSocket);
   if (config.internalPort === undefined) {
-    serve(app, [...serverApi, ...operations(false), ...forClients]);
+    serve(app, [...serverApi, ...operations(false), ...forClients], clientHeaders);
     return { port: await open(app, config.port), internalPort: undefined, close };
   }
   const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
-  serve(app, [...healthOnly, ...forClients]);
+  serve(app, [...healthOnly, ...forClients], clientHeaders);
   const internal = createApp();
-  serve(internal, [...serverApi, ...operations(true)]);
+  serve(internal, [...serverApi, ...operations(true)], {});
   const internalPort = await open(internal, config.internalPort);
   return { port: await open(app, config.port), internalPort, close };
 };

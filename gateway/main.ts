@@ -13,8 +13,8 @@ import { createLogger } from './observability/logger.ts';
 const createBroker = (config: Config): Broker => {
   const { nodeName: node } = config;
   if (config.broker === 'memory') return createMemoryBroker({ backplane: createMemoryBackplane(), node });
-  const { redisUrl: url, redisPrefix: prefix, publishTimeoutMs } = config;
-  return createRedisBroker({ url, prefix, node, publishTimeoutMs });
+  const { redisUrl: url, redisPrefix: prefix, publishTimeoutMs, redisMinReplicas: minReplicas } = config;
+  return createRedisBroker({ url, prefix, node, publishTimeoutMs, minReplicas });
 };
 
 /** The version of the package, found from source and from dist alike. */

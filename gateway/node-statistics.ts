@@ -2,6 +2,7 @@
 import type { NodeStats } from '../protocol/http.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
+import type { ByteBudget } from './fanout/byte-budget.ts';
 import type { Fanout } from './fanout/fanout.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import { createRateMeter } from './observability/rates.ts';
@@ -15,6 +16,7 @@ export interface NodeStatisticsOptions {
   readonly metrics: MetricsRegistry;
   readonly loop: EventLoopMeter;
   readonly fanout: Fanout;
+  readonly budget: ByteBudget<Connection>;
   readonly connections: Iterable<Connection> & { readonly size: number };
   readonly brokerState: () => 'ready' | 'degraded';
   readonly nodeState: () => 'ready' | 'draining' | 'not_ready';
@@ -27,7 +29,7 @@ export interface NodeStatistics {
 }
 
 export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatistics => {
-  const { config, version, clock, metrics, loop, fanout, connections, brokerState, nodeState } = options;
+  const { config, version, clock, metrics, loop, fanout, budget, connections, brokerState, nodeState } = options;
   const { hub } = fanout;
   const startedAtMs = clock.monotonicMs();
   const bufferedBytes = (): number => {
@@ -41,6 +43,18 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
     connects: metrics.hot.connectionsOpened,
   }));
 
+  /** Since the last time it was asked. */
+  const pingRatio = (() => {
+    let before = { pings: 0, messages: 0 };
+    return (): number => {
+      const { pingsSent: pings, deliveries, framesReceived } = metrics.hot;
+      const messages = deliveries + framesReceived;
+      const ratio = messages === before.messages ? 0 : (pings - before.pings) / (messages - before.messages);
+      before = { pings, messages };
+      return ratio;
+    };
+  })();
+
   metrics.gauge('weir_node_info', () => [
     { labels: { node: config.nodeName, version, profile: config.profile }, value: 1 },
   ]);
@@ -49,6 +63,7 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
   metrics.gauge('weir_connections', () => connections.size);
   metrics.gauge('weir_subscriptions', () => hub.subscriptionCount);
   metrics.gauge('weir_channels', () => hub.channelCount);
+  metrics.gauge('weir_ping_message_ratio', pingRatio);
   metrics.gauge('weir_coalesce_delay_seconds', () => fanout.currentDelayMs / 1000);
   metrics.gauge('weir_outbox_bytes', bufferedBytes);
   metrics.gauge('weir_ring_bytes', () => fanout.ringBytes);
@@ -67,6 +82,10 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
     Object.entries(loop.takeLag()).map(([quantile, value]) => ({ labels: { quantile }, value })),
   );
   metrics.gauge('weir_event_loop_utilization', () => loop.utilisation);
+  metrics.gauge('weir_budget_bytes', () => [
+    { labels: { part: 'outboxes' }, value: budget.outboxBytes },
+    ...(['rings', 'requests', 'pages'] as const).map((part) => ({ labels: { part }, value: budget.bytesOf(part) })),
+  ]);
   metrics.gauge('weir_memory_budget_bytes', () => config.memoryBudgetBytes);
 
   return {

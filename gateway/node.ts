@@ -2,11 +2,14 @@
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import { closeCodes } from '../protocol/codes.ts';
 import type { Health } from '../protocol/http.ts';
+import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
+import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
 import { createRevocations } from './access/revocations.ts';
 import { openTokens } from './access/tokens/tokens.ts';
+import { ADMISSION_PER_SECOND, createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -15,7 +18,6 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
-import { coalesceDelayMs } from './fanout/coalescing.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
@@ -23,8 +25,11 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
+import { weightByUse } from './overload/agent-check.ts';
+import { createProtection } from './protection.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
+import { createAdmitting } from './session/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';
@@ -36,6 +41,7 @@ import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
 import { closingPace, visitInSlices } from './session/slices.ts';
+import { createHeartbeats } from './transports/heartbeat.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
@@ -59,6 +65,8 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
 const REFUSED_RETRY_MS = 1000;
+/** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
+const USE_SMOOTHING = 0.2;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** What a client is given to refresh a token that is over, ms (protocol §9). */
@@ -67,8 +75,8 @@ const EXPIRY_GRACE_MS = 25_000;
 const SAMPLES_PER_TIMEOUT = 4;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
-/** Channel logs together may keep this part of the memory budget. */
-const RINGS_PER_BUDGET = 2;
+/** Heartbeats looked at between two turns of the event loop. */
+const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
@@ -78,9 +86,11 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const connections = createDirectory();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  const kicksAnybody = [...config.namespaces.values()].some(({ kickBehind }) => kickBehind !== undefined);
   let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
+  let pulse: NodeJS.Timeout | undefined;
   let draining: Promise<void> | undefined;
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
@@ -95,18 +105,30 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       () => ids.randomId(),
     );
 
+  const protection = createProtection({
+    config,
+    clock,
+    metrics,
+    logger,
+    loop,
+    connections,
+    shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
+  });
+  const { overload, budget } = protection;
   const fanout = createFanout({
     broker,
     clock,
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
-    delayMs: () => coalesceDelayMs(loop.utilisation, config.coalesceMaxMs),
+    limitsOf: namespaceOf,
+    delayMs: protection.delayMs,
     maxChannelBytes: config.maxRingBytes,
-    maxTotalBytes: config.memoryBudgetBytes / RINGS_PER_BUDGET,
+    maxTotalBytes: () => budget.ringAllowance,
+    onCharged: protection.onCharged,
     onError,
   });
   const { hub } = fanout;
-  const publishing = createPublishing({ broker, namespaceOf, metrics, clock });
+  const publishing = createPublishing({ broker, namespaceOf, metrics, clock, load: overload });
   const reading = createHistoryReading(broker, namespaceOf);
 
   const tellClients = (state: 'ready' | 'degraded'): void => {
@@ -134,7 +156,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     const summary = backplane.summary();
     if (summary.state === 'degraded') return { status: 'not_ready', reasons: [summary.reason], node };
     if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
-    return { status: 'ready', reasons: [], node };
+    const { level, reasons } = overload.state();
+    return { status: 'ready', reasons: [], node, overload: { level, reasons: [...reasons] } };
   };
   const nodeState = () => {
     const { status } = health();
@@ -144,7 +167,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const deadlines = createDeadlines<Connection>({
     clock,
     lengthMs: config.connectDeadlineMs,
-    isDue: (connection) => connection.state === 'open',
+    isDue: (connection) => connection.state === 'open' && !admitting.isEntering(connection),
     onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
   });
 
@@ -173,6 +196,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           toFailure: failureOf,
           onError,
         });
+  const nowMs = () => clock.monotonicMs();
+  const limits = createLimits({ settings: config, cluster: broker.limits, metrics, nowMs });
   const services: SessionServices = {
     settings: config,
     hub,
@@ -181,6 +206,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     publishing,
     reading,
     sessions,
+    limits,
+    budget,
+    overload,
     tokens,
     revocations,
     directory: connections,
@@ -190,6 +218,13 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     brokerState,
     toFailure: failureOf,
   };
+  const admitting = createAdmitting({
+    settings: config,
+    metrics,
+    nowMs,
+    enterNetwork: ({ account, address }) => limits.enterNetwork(account, address),
+    run: (connection, command) => runCommand(connection, command, services),
+  });
   const managing = createManaging({
     nodeName: config.nodeName,
     connections,
@@ -207,16 +242,21 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   const host: ConnectionHost = {
     metrics,
     ids,
-    nowMs: () => clock.nowMs(),
+    limits,
+    clock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
-    run: (connection, command) => runCommand(connection, command, services),
+    run: (connection, command) => admitting.run(connection, command),
     toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
     unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    onDrain: (connection) => fanout.handleDrain(connection),
+    ...protection.host,
+    onDrain: (connection) => protection.handleDrain(connection) || fanout.handleDrain(connection),
     onClosing: (connection, code) => sessions.handleClosing(connection, code),
     onClosed(connection, code) {
       connections.delete(connection);
+      admitting.handleClosed(connection);
+      limits.leave(connection.account, connection);
+      budget.forget(connection);
       expiry.cancel(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
@@ -230,28 +270,41 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     metrics,
     loop,
     fanout,
+    budget,
     connections,
     brokerState,
     nodeState,
   });
 
+  const heartbeats = createHeartbeats({
+    intervalMs: config.pingIntervalMs,
+    maxStretch: config.pingMaxStretch,
+    maxStallMs: config.maxStallMs,
+    random: Math.random,
+    counters: metrics.hot,
+  });
+
   const webSocket: WebSocketOptions = {
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
-    pingIntervalMs: config.pingIntervalMs,
+    heartbeats,
+    maxControlBacklogBytes: config.maxOutboxBytes,
     onHandshake: createHandshakeCheck({
+      acceptsHost: createHostCheck(config.allowedHosts),
       checkOrigin: createOriginCheck(config.allowedOrigins),
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,
       refusal: () => {
         if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
         if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
-        return undefined;
+        const retryAfterMs = admitting.refusalOfUpgrade();
+        return retryAfterMs === undefined ? undefined : { reason: 'crowded', retryAfterMs };
       },
     }),
     onOpen(socket, address) {
       const connection = new Connection(socket, weirDialect, address, host);
       connections.add(connection);
+      admitting.handleOpened(connection);
       metrics.hot.connectionsOpened++;
       deadlines.add(connection);
       return connection;
@@ -269,16 +322,31 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     onError,
   });
 
+  let smoothedUse = 0;
+  const announcement = createAnnouncement({
+    config,
+    version,
+    health,
+    connections: () => connections.size,
+    // How far from overload, and how near to the bound on connections.
+    weight: () => Math.min(overload.weight(), weightByUse(smoothedUse, connections.size, config.maxConnections)),
+    admissionPerSecond: () => Math.min(ADMISSION_PER_SECOND, Math.max(0, config.maxConnections - connections.size)),
+  });
   const announce = (): void => {
     statistics.sample();
+    if (kicksAnybody) fanout.kick();
+    smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
     if (broker.health().state === 'ready') revoking.look();
-    const info = { version, ready: nodeState() === 'ready' };
+    const info = announcement.info();
+    if (info === undefined) return;
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
   const drainOnce = async (): Promise<void> => {
     stage = 'draining';
+    // Balancers need not wait for the next turn; before the broker is there nobody waits for this node.
+    if (announcer !== undefined) announce();
     logger.info({ event: 'drain', connections: connections.size }, 'draining');
     const { code, name } = closeCodes.restart;
     const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
@@ -288,12 +356,17 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
+    clearInterval(pulse);
     backplane.close();
+    announcement.close();
     listeners?.close();
     deadlines.close();
+    admitting.close();
+    limits.close();
     expiry.close();
     tokens.close();
     fanout.close();
+    protection.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -325,13 +398,24 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         revoking,
         metrics,
         clock,
+        logger,
         ownStats: statistics.own,
         health,
         toFailure: failureOf,
         webSocket,
+        refusePublish: () => overload.refusePublish('http'),
+        budget,
         pendingRequests,
       });
       const { port, internalPort } = listeners;
+      pulse = setInterval(
+        () => void visitInSlices(heartbeats.tick(), HEARTBEAT_PACE, (beat) => beat.look()),
+        heartbeats.tickMs,
+      );
+      await announcement.open({ port, internalPort }).catch((error: unknown) => {
+        listeners?.close();
+        throw error;
+      });
       const started = broker.start(backplane.events);
       // Nobody is let in before it is known who may not.
       void started.then(synchroniseRevocations).then(
@@ -339,6 +423,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
           if (stage !== 'starting') return;
           stage = 'serving';
           backplane.start();
+          protection.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

@@ -54,8 +54,13 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_connections_closed_total', instance, ',code="3008"')]: always(0),
     [node('weir_connections_refused_total', instance, ',reason="origin"')]: always(0),
     [node('weir_connections_parked', instance)]: always(3),
+    [node('weir_overload_level', instance)]: always(0),
+    [node('weir_overload_engaged_total', instance, ',rung="thin_ephemeral",reason="lag"')]: always(2),
     [node('weir_outbox_bytes', instance)]: always(1000),
-    [node('weir_ring_bytes', instance)]: always(500_000),
+    [node('weir_budget_bytes', instance, ',part="outboxes"')]: always(1000),
+    [node('weir_budget_bytes', instance, ',part="rings"')]: always(500_000),
+    [node('weir_budget_relief_total', instance, ',measure="rings"')]: rising(1),
+    [node('weir_budget_relief_total', instance, ',measure="closed"')]: always(0),
     [node('weir_memory_budget_bytes', instance)]: always(1_000_000),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="200"')]: rising(100),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="503"')]: always(0),
@@ -67,6 +72,8 @@ function healthyNode(instance: string): Record<string, string> {
 const balancer = (name: string, labels = ''): string => `${name}{job="haproxy",instance="haproxy:8404"${labels}}`;
 const activeServers = balancer('haproxy_backend_active_servers', ',proxy="clients"');
 
+const agent = (name: string): string => `${name}{job="balancer",instance="balancer-agent:8405"}`;
+
 export const healthyCluster: Series = {
   ...healthyNode(a),
   ...healthyNode(b),
@@ -75,6 +82,10 @@ export const healthyCluster: Series = {
   [activeServers]: always(3),
   [balancer('haproxy_process_current_connections')]: always(3000),
   [balancer('haproxy_process_max_connections')]: always(100_000),
+  [agent('up')]: always(1),
+  [agent('weir_balancer_registry_up')]: always(1),
+  [agent('weir_balancer_haproxy_up')]: always(1),
+  [agent('weir_balancer_members_unplaced')]: always(0),
 };
 
 /** Every series ends, but those that stay. */
@@ -212,8 +223,33 @@ export const incidents: readonly Incident[] = [
   },
   {
     name: 'stalled sockets that fill the memory beside the rings',
-    series: { [node('weir_outbox_bytes', a)]: turns(1000, 400_000) },
+    series: { [node('weir_budget_bytes', a, ',part="outboxes"')]: turns(1000, 850_000) },
     firing: ['WeirMemoryBudget'],
+  },
+  {
+    name: 'a memory budget that is used up',
+    series: { [node('weir_budget_relief_total', a, ',measure="closed"')]: '0x60 7x20' },
+    firing: ['WeirMemoryBudgetUsedUp'],
+  },
+  {
+    name: 'a node that refuses anonymous newcomers',
+    series: { [node('weir_overload_level', a)]: turns(0, 3) },
+    firing: ['WeirOverloaded'],
+  },
+  {
+    name: 'a node that was overloaded for a moment',
+    series: { [node('weir_overload_level', a)]: '0x66 6x1 0x13' },
+    firing: [],
+  },
+  {
+    name: 'a node that sheds publishes',
+    series: { [node('weir_overload_level', a)]: turns(0, 8) },
+    firing: ['WeirOverloaded', 'WeirShedding'],
+  },
+  {
+    name: 'a threshold at the usual load',
+    series: { [node('weir_overload_engaged_total', a, ',rung="thin_ephemeral",reason="lag"')]: rising(1) },
+    firing: ['WeirOverloadFlapping'],
   },
   {
     name: 'a page from an origin that is not allowed',
@@ -244,5 +280,25 @@ export const incidents: readonly Incident[] = [
     name: 'HAProxy at its limit',
     series: { [balancer('haproxy_process_current_connections')]: turns(3000, 95_000) },
     firing: ['WeirBalancerFull'],
+  },
+  {
+    name: 'the balancer agent gone',
+    series: { [agent('up')]: turns(1, 0), [agent('weir_balancer_registry_up')]: turns(1, 'gone') },
+    firing: ['WeirBalancerAgentDown'],
+  },
+  {
+    name: 'the balancer agent without Redis',
+    series: { [agent('weir_balancer_registry_up')]: turns(1, 0) },
+    firing: ['WeirBalancerAgentBlind'],
+  },
+  {
+    name: 'the balancer agent without HAProxy',
+    series: { [agent('weir_balancer_haproxy_up')]: turns(1, 0) },
+    firing: ['WeirBalancerAgentBlind'],
+  },
+  {
+    name: 'more nodes than slots',
+    series: { [agent('weir_balancer_members_unplaced')]: turns(0, 1) },
+    firing: ['WeirBalancerSlotsExhausted'],
   },
 ];

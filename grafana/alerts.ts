@@ -17,7 +17,10 @@ export interface AlertRule {
   readonly description: string;
 }
 
-const q = createPromql({ window: '5m', matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' } } });
+const q = createPromql({
+  window: '5m',
+  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' }, balancer: { job: 'balancer' } },
+});
 
 const readyNodes = sum(q.value('weir_node_ready'));
 const knownNodes = count(q.value('weir_node_ready'));
@@ -177,12 +180,48 @@ export const alertRules: readonly AlertRule[] = [
   },
   {
     name: 'WeirMemoryBudget',
-    expr: `(${q.value('weir_outbox_bytes')} + ${q.value('weir_ring_bytes')}) / ${q.value('weir_memory_budget_bytes')} > 0.8`,
+    expr: `${sum(q.value('weir_budget_bytes', { part: '!=rings' }), 'instance')} / ${sum(q.value('weir_memory_budget_bytes'), 'instance')} > 0.8`,
     for: '1m',
-    severity: 'critical',
-    summary: '{{ $labels.instance }} has used 80 % of its memory budget',
+    severity: 'warning',
+    summary: 'Clients of {{ $labels.instance }} owe 80 % of its memory budget',
     description:
-      'Bytes that sockets have not taken, and rings. Rings stop at half of the budget by themselves, so the rest are sockets: row Backpressure.',
+      'Channel logs have shrunk already; the largest debtors are parked, and go at 100 %. Row Backpressure has the parts: `outboxes` are clients that read too slowly, `requests` a broker that does not answer or clients that do not finish their bodies.',
+  },
+  {
+    name: 'WeirMemoryBudgetUsedUp',
+    expr: `${sum(q.growth('weir_budget_relief_total', { measure: '=~closed|cut|refused' }), 'instance')} > 0`,
+    for: '0s',
+    severity: 'critical',
+    summary: '{{ $labels.instance }} closes connections or refuses requests to stay within its memory budget',
+    description:
+      'Those that owed most go first, and resume from their cursors. Row Overload, "Measures for the memory budget"; if it lasts, raise WEIR_MEMORY_BUDGET_BYTES with the memory of the node, or give slow channels policy `latest` or `conflate`.',
+  },
+  {
+    name: 'WeirOverloaded',
+    expr: `${q.value('weir_overload_level')} >= 3`,
+    for: '1m',
+    severity: 'warning',
+    summary: '{{ $labels.instance }} is overloaded and refuses some newcomers',
+    description:
+      'Row Overload: the signal nearest to 1 is the reason. `lag`, `cpu`: add nodes; `memory`, `buffered`: clients that do not read; `broker`: Redis.',
+  },
+  {
+    name: 'WeirShedding',
+    expr: `${q.value('weir_overload_level')} >= 7`,
+    for: '15s',
+    severity: 'critical',
+    summary: '{{ $labels.instance }} refuses publishes',
+    description:
+      'The last two rungs of the overload ladder: publishers get 115 or 429 with a delay. Row Overload names the signal; what is accepted is still delivered.',
+  },
+  {
+    name: 'WeirOverloadFlapping',
+    expr: `${max(q.increase('weir_overload_engaged_total', {}, '15m'), 'instance')} > 20`,
+    for: '0s',
+    severity: 'warning',
+    summary: 'A rung of the overload ladder of {{ $labels.instance }} comes and goes',
+    description:
+      'Its usual load lies at a threshold. Add a node, or raise the threshold (WEIR_OVERLOAD_…) if "Signals against their thresholds" shows that it is too low.',
   },
   {
     name: 'WeirConnectionsRefused',
@@ -241,6 +280,31 @@ export const alertRules: readonly AlertRule[] = [
     severity: 'critical',
     summary: 'HAProxy has used 80 % of its connections',
     description: 'Beyond the limit clients wait in the backlog and time out.',
+  },
+  {
+    name: 'WeirBalancerAgentDown',
+    expr: `${q.up('balancer')} == 0`,
+    for: '1m',
+    severity: 'warning',
+    summary: 'The balancer agent at {{ $labels.instance }} cannot be scraped',
+    description: 'HAProxy keeps the nodes it has and checks them, but nodes that join get no clients.',
+  },
+  {
+    name: 'WeirBalancerAgentBlind',
+    expr: `${q.value('weir_balancer_registry_up')} == 0 or ${q.value('weir_balancer_haproxy_up')} == 0`,
+    for: '30s',
+    severity: 'warning',
+    summary: 'The balancer agent at {{ $labels.instance }} does not reach Redis or HAProxy',
+    description: 'HAProxy keeps the nodes it has; those that join get no clients. Its /health names the reason.',
+  },
+  {
+    name: 'WeirBalancerSlotsExhausted',
+    expr: `${q.value('weir_balancer_members_unplaced')} > 0`,
+    for: '30s',
+    severity: 'critical',
+    summary: '{{ $value }} nodes found no slot in HAProxy',
+    description:
+      'They run and get no clients. Render the configuration with more slots; the log of the agent names the nodes.',
   },
 ];
 

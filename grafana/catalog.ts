@@ -1,8 +1,9 @@
-// Every metric a dashboard or alert may name: those a node declares, and those of Node.js, HAProxy and Prometheus beside them.
+// Every metric a dashboard or alert may name: those a node declares, and those of the balancer agent, Node.js, HAProxy and Prometheus beside them.
 import { type MetricDeclaration, type MetricName, metricDeclarations } from '../gateway/observability/metrics.ts';
+import { type AgentMetric, type AgentMetricName, agentMetrics } from '../loadbalancer/agent/metrics.ts';
 
 /** The scrape jobs of prometheus.yml. */
-export type Job = 'weir' | 'haproxy';
+export type Job = 'weir' | 'haproxy' | 'balancer';
 
 interface CatalogEntry {
   readonly job: Job;
@@ -46,7 +47,14 @@ export const haproxyMetrics = {
   haproxy_server_check_failures_total: ofHaproxy('counter', 'proxy', 'server'),
 } as const satisfies Record<string, CatalogEntry>;
 
-export type ChartedMetric = MetricName | keyof typeof processMetrics | keyof typeof haproxyMetrics;
+export type ChartedMetric = MetricName | AgentMetricName | keyof typeof processMetrics | keyof typeof haproxyMetrics;
+
+const balancerMetrics = Object.fromEntries(
+  Object.entries<AgentMetric>(agentMetrics).map(([name, { type, label }]) => [
+    name,
+    { job: 'balancer', type, labels: label === undefined ? [] : [label.name] },
+  ]),
+) as unknown as Record<AgentMetricName, CatalogEntry>;
 
 const nodeMetrics = Object.fromEntries(
   Object.entries(metricDeclarations).map(([name, { type, labels }]: [string, MetricDeclaration]) => [
@@ -59,6 +67,7 @@ export const catalog: Readonly<Record<ChartedMetric, CatalogEntry>> = {
   ...nodeMetrics,
   ...processMetrics,
   ...haproxyMetrics,
+  ...balancerMetrics,
 };
 
 /** Suffixes of the series a histogram consists of. */

@@ -5,7 +5,11 @@ import { createPromql, MetricUseError, ratio, sum } from './promql.ts';
 
 const q = createPromql({
   window: '5m',
-  matchers: { weir: { job: 'weir', instance: '=~$instance' }, haproxy: { job: 'haproxy' } },
+  matchers: {
+    weir: { job: 'weir', instance: '=~$instance' },
+    haproxy: { job: 'haproxy' },
+    balancer: { job: 'balancer' },
+  },
 });
 
 describe('composing queries', () => {

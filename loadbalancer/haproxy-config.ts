@@ -5,6 +5,7 @@ import {
   checkHaproxyOptions,
   DEFAULT_PER_SOURCE,
   EMPTY_SLOT_ADDRESS,
+  FULL_WEIGHT,
   type HaproxyOptions,
   type NodeSource,
   PUBLIC_PATHS,
@@ -17,6 +18,7 @@ export * from './haproxy-options.ts';
 const DEFAULT_PING_INTERVAL_MS = 25_000;
 const DEFAULT_SLOWSTART_MS = 15_000;
 const DEFAULT_CHECK_INTERVAL_MS = 1_000;
+const DEFAULT_HOLD_OBSOLETE_MS = 10_000;
 
 const BALANCE_LINES: Record<BalanceProfile, string> = {
   leastconn: 'balance leastconn',
@@ -106,8 +108,14 @@ function resolversSection(nodes: NodeSource): string {
     nodes.nameserver === 'resolv.conf' ? 'parse-resolv-conf' : `nameserver dns1 ${nodes.nameserver}`,
     'accepted_payload_size 8192',
     'hold valid 1s',
-    'hold nx 5s',
-    'hold obsolete 10s',
+    'timeout resolve 1s',
+    'timeout retry 1s',
+    'hold nx 1h',
+    // One answer of a name server that is being restarted must not empty the backend.
+    `hold obsolete ${nodes.holdObsoleteMs ?? DEFAULT_HOLD_OBSOLETE_MS}ms`,
+    'hold timeout 1h',
+    'hold refused 1h',
+    'hold other 1h',
   ]);
 }
 
@@ -143,7 +151,8 @@ function publicFrontend(options: HaproxyOptions): string {
         ]),
     // The engine of the nodes takes the trailers of a chunked body for the next request, which would then have passed no rule here.
     `${problem(411, 107, 'bad_request', 'a body needs a Content-Length')} if { req.fhdr(transfer-encoding) -m found }`,
-    tls !== undefined && 'http-response set-header Strict-Transport-Security "max-age=63072000"',
+    // Also on answers made here, which `http-response` rules would not see.
+    tls !== undefined && 'http-after-response set-header Strict-Transport-Security "max-age=63072000"',
     // Answered here: what a balancer in front of this one, or a probe, wants to know is whether any node can be reached.
     `http-request return status 200 content-type application/json string '{"status":"live"}' if { path /health/live }`,
     `http-request return status 200 content-type application/json string '{"status":"ready"}' if { path /health/ready } { nbsrv(${CLIENT_BACKEND}) gt 0 }`,
@@ -197,11 +206,20 @@ function backend(name: string, options: HaproxyOptions): string {
       `inter ${checkMs}ms fastinter ${Math.ceil(checkMs / 4)}ms downinter ${Math.ceil(checkMs / 2)}ms rise 1 fall 2`,
       // Sockets of a dead node would hang until the tunnel timeout; ended, their clients resume elsewhere at once.
       'on-marked-down shutdown-sessions',
+      // Shares an agent-check answers are taken of this; of the default, 1, everything below 100 % is nothing.
+      `weight ${FULL_WEIGHT}`,
+      ...agentCheckWords(options),
       ...(clients && slowstartMs > 0 ? [`slowstart ${slowstartMs}ms`] : []),
       ...(perNode === undefined ? [] : [`maxconn ${perNode}`]),
     ].join(' '),
     ...serverLines(options.nodes, clients),
   ]);
+}
+
+function agentCheckWords({ agentCheck, nodes }: HaproxyOptions): string[] {
+  if (agentCheck === undefined) return [];
+  const port = agentCheck.port ?? (nodes.kind === 'runtime' ? EMPTY_SLOT_ADDRESS.port : undefined);
+  return [`agent-check agent-port ${port ?? ''} agent-inter ${agentCheck.intervalMs}ms`];
 }
 
 function serverLines(nodes: NodeSource, clients: boolean): string[] {

@@ -14,6 +14,16 @@ export interface NodeAddress {
   readonly internalPort?: number;
 }
 
+/** What a node says about itself besides; absent where nobody asked it. */
+export interface NodeWish {
+  /** `draining`: it keeps its sockets and takes no new ones. Default `ready`. */
+  readonly state?: 'ready' | 'draining';
+  /** Share of new sockets beside nodes at 100, 1–100. Default 100. */
+  readonly weight?: number;
+  /** Where it answers HAProxy's agent-check: weight and state are then left to that. */
+  readonly agentCheckPort?: number;
+}
+
 /** How HAProxy learns which nodes exist. */
 export type NodeSource =
   /** Empty slots, filled through the Runtime API without a reload (see membership.ts). */
@@ -27,6 +37,8 @@ export type NodeSource =
       readonly internalPort?: number;
       /** `address:port` of the name server, or `resolv.conf` for the machine's own. */
       readonly nameserver: string;
+      /** How long an address may be missing in answers before its slot is freed, ms. Default 10000. */
+      readonly holdObsoleteMs?: number;
     }
   | { readonly kind: 'static'; readonly nodes: readonly NodeAddress[] };
 
@@ -52,8 +64,13 @@ export interface HaproxyOptions {
   readonly perSource?: PerSourceLimits | 'off';
   /** The gateway's `WEIR_PING_INTERVAL_MS`; timeouts of silent connections are derived from it. Default 25000. */
   readonly pingIntervalMs?: number;
-  /** Time over which a node that came up grows to its full share. 0 turns it off. Default 15000. */
+  /** Time over which a node that came up grows to its full share; see `slowstartMsFor`. 0 turns it off. Default 15000. */
   readonly slowstartMs?: number;
+  /**
+   * Asks each node for weight and state at this pace, ms. `port`: where all nodes answer (their `WEIR_AGENT_CHECK_PORT`);
+   * absent with nodes of kind `runtime`, whose ports are set together with their addresses. No agent-check when absent.
+   */
+  readonly agentCheck?: { readonly intervalMs: number; readonly port?: number };
   /** Pause between two health checks of a node. Default 1000. */
   readonly checkIntervalMs?: number;
   /** Kernel buffers of both sides, so that a stalled client is seen by the node early. The kernel's choice when absent. */
@@ -77,6 +94,9 @@ export const SLOT_PREFIX = 'node';
 /** Where an empty slot points; nothing answers there. */
 export const EMPTY_SLOT_ADDRESS = { host: '127.0.0.1', port: 1 } as const;
 
+/** Weight of a node that takes its full share. */
+export const FULL_WEIGHT = 100;
+
 export const PUBLIC_PATHS: readonly string[] = ['/v1/ws', '/ws', '/v1/stream', '/v1/poll'];
 
 /** An office or a mobile carrier behind one address must fit: these stop a single hostile host, not a crowd. */
@@ -92,6 +112,19 @@ const MAX_SOCKET_PATH = 90;
  */
 export function connectionLimit(openFiles: number, slots: number): number {
   return Math.max(1, Math.floor((openFiles - RESERVED_DESCRIPTORS - 2 * slots) / 2));
+}
+
+const MIN_SLOWSTART_MS = 1_000;
+const MAX_SLOWSTART_MS = 3_600_000;
+
+/**
+ * `slowstart` for nodes that admit `admissionPerSecond` new connections. A node that comes up empty has the fewest
+ * connections, so `leastconn` sends it everything until it has its share; grown in proportion to time, its share arrives at
+ * `connectionsPerNode / slowstart` a second, which must not be more than it admits.
+ */
+export function slowstartMsFor(connectionsPerNode: number, admissionPerSecond: number): number {
+  const ms = Math.ceil((1_000 * connectionsPerNode) / admissionPerSecond);
+  return Math.min(MAX_SLOWSTART_MS, Math.max(MIN_SLOWSTART_MS, ms));
 }
 
 export class HaproxyOptionsError extends Error {
@@ -129,12 +162,18 @@ export function checkHaproxyOptions(options: HaproxyOptions): void {
     pingIntervalMs: options.pingIntervalMs,
     socketBufferBytes: options.socketBufferBytes,
     threads: options.threads,
+    'agentCheck.intervalMs': options.agentCheck?.intervalMs,
+    'agentCheck.port': options.agentCheck?.port,
     slots: options.nodes.kind === 'static' ? undefined : options.nodes.slots,
+    holdObsoleteMs: options.nodes.kind === 'dns' ? options.nodes.holdObsoleteMs : undefined,
   };
   for (const [field, value] of Object.entries(positive)) {
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
       throw new HaproxyOptionsError(`${field}: a positive integer expected, got ${value}`);
     }
+  }
+  if (options.agentCheck !== undefined && options.agentCheck.port === undefined && options.nodes.kind !== 'runtime') {
+    throw new HaproxyOptionsError('agentCheck.port: expected where the nodes are not set at run time');
   }
 }
 

@@ -10,11 +10,14 @@ import {
   startUpstream,
 } from '../tests/support/balanced-upstreams.ts';
 import { waitFor } from '../tests/support/wait-for.ts';
+import { openAgentCheck } from '../gateway/overload/agent-check.ts';
 import { temporaryDirectory } from './cluster/temporary-directory.ts';
 import { CLIENT_BACKEND } from './haproxy-options.ts';
 import { createRuntimeApi } from './runtime-api.ts';
 
 afterEach(closeAll);
+
+const READY = { state: () => ({ kind: 'ready' }) as const };
 
 describe('membership through the Runtime API, without a reload', () => {
   it('lets a node that answers nothing yet join only when its check passes', async () => {
@@ -91,6 +94,9 @@ describe('the Runtime API client', () => {
     );
     await expect(runtime.setAddress(CLIENT_BACKEND, 'node1', 'localhost', 80)).rejects.toMatchObject(invalid);
     await expect(runtime.setAddress(CLIENT_BACKEND, 'node1', '127.0.0.1', 0)).rejects.toMatchObject(invalid);
+    await expect(runtime.setAgentCheck(CLIENT_BACKEND, 'node1', { host: 'localhost', port: 80 })).rejects.toMatchObject(
+      invalid,
+    );
     await expect(runtime.setWeight(CLIENT_BACKEND, 'node1', 257)).rejects.toMatchObject(invalid);
     await expect(runtime.command('show info\nshow stat')).rejects.toMatchObject(invalid);
   });
@@ -100,5 +106,36 @@ describe('the Runtime API client', () => {
     await haproxy.runtime.setWeight(CLIENT_BACKEND, 'node1', 25);
     const slots = await haproxy.runtime.slots(CLIENT_BACKEND);
     expect(slots.find((slot) => slot.slot === 'node1')?.weight).toBe(25);
+  });
+
+  it('tells whether HAProxy asks a node, and asks where it is told', async () => {
+    const { haproxy: without } = await startBalanced(1, { config: { agentCheck: undefined } });
+    expect((await without.runtime.slots(CLIENT_BACKEND))[0]).toMatchObject({ agentCheck: 'none' });
+    const { haproxy, upstreams } = await startBalanced(1);
+    const slotNow = async () => (await haproxy.runtime.slots(CLIENT_BACKEND))[0];
+    expect(await slotNow()).toMatchObject({ agentCheck: 'off', weight: 100 });
+    const check = await openAgentCheck({ ...READY, host: '127.0.0.1', port: 0, weight: () => 30 });
+    closeAfterTest(check.close);
+    await haproxy.setNodes(upstreams.map(({ name, host, port }) => ({ name, host, port, agentCheckPort: check.port })));
+    await waitFor(async () => (await slotNow())?.weight === 30, { description: 'the weight that the node answers' });
+    expect(await slotNow()).toMatchObject({ agentCheck: check.port });
+  });
+
+  it('a node whose slot was freed cannot come back by its agent-check', async () => {
+    const { haproxy, upstreams } = await startBalanced(1, { slots: 1 });
+    let asked = 0;
+    const weight = () => (asked += 1) && 100;
+    const check = await openAgentCheck({ ...READY, host: '127.0.0.1', port: 0, weight });
+    closeAfterTest(check.close);
+    const nodes = upstreams.map(({ name, host, port }) => ({ name, host, port, agentCheckPort: check.port }));
+    await haproxy.setNodes(nodes);
+    await waitFor(() => asked > 2, { description: 'HAProxy to ask' });
+    await waitFor(async () => (await haproxy.setNodes([])).draining === 0, { description: 'the slot to be free' });
+    const other = await startUpstream('other');
+    await haproxy.setNodes([other]);
+    const before = asked;
+    await openSockets(haproxy, 2);
+    expect([asked, other.sockets()]).toEqual([before, 2]);
+    expect((await haproxy.runtime.slots(CLIENT_BACKEND))[0]).toMatchObject({ agentCheck: 'off', admin: 'ready' });
   });
 });

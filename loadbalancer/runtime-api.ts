@@ -34,6 +34,8 @@ export interface Slot {
   readonly admin: AdminState;
   readonly operational: OperationalState;
   readonly weight: number;
+  /** The port at which HAProxy asks the node for weight and state; `off`: not now, `none`: not in this configuration. */
+  readonly agentCheck: number | 'off' | 'none';
   /** Sessions (sockets, event streams, requests) the node serves through this backend now. */
   readonly sessions: number;
 }
@@ -47,6 +49,8 @@ export interface RuntimeApi {
   setAddress(backend: string, slot: string, host: string, port: number): Promise<void>;
   setCheckPort(backend: string, slot: string, port: number): Promise<void>;
   setState(backend: string, slot: string, state: AdminState): Promise<void>;
+  /** Asks there for weight and state from now on; undefined: asks nobody. Only where the configuration has an agent-check. */
+  setAgentCheck(backend: string, slot: string, at: { host: string; port: number } | undefined): Promise<void>;
   /** Takes a slot out of `maint`, counted as down until its first health check passes. */
   join(backend: string, slot: string): Promise<void>;
   /** 0–256, relative to the other nodes; 0 takes no new sessions. */
@@ -58,11 +62,18 @@ const requirePort = (port: number): void => {
   throw new RuntimeApiError('invalid', `a port from 1 to 65535 expected, got ${port}`);
 };
 
+const requireAddress = (host: string): void => {
+  if (isIP(host) === 0) throw new RuntimeApiError('invalid', `an IP address expected, got "${host}"`);
+};
+
 const NAME = /^[\w.-]+$/;
 // Bits of srv_admin_state: 0x01 and 0x02 forced and inherited maintenance, 0x20 no address resolved, 0x08 and 0x10
 // forced and inherited drain. (0x04 only tells that the configuration began with maintenance.)
 const MAINT_BITS = 0x01 | 0x02 | 0x20;
 const DRAIN_BITS = 0x08 | 0x10;
+// Bits of srv_agent_state.
+const CHECK_CONFIGURED = 0x02;
+const CHECK_ENABLED = 0x04;
 const OPERATIONAL: readonly OperationalState[] = ['down', 'starting', 'up', 'draining'];
 
 function checked(name: string): string {
@@ -94,7 +105,7 @@ export function createRuntimeApi(socketPath: string, timeoutMs = 2_000): Runtime
       return parseSlots(state, await command(`show stat ${backend} 4 -1`));
     },
     setAddress: async (backend, slot, host, port) => {
-      if (isIP(host) === 0) throw new RuntimeApiError('invalid', `an IP address expected, got "${host}"`);
+      requireAddress(host);
       requirePort(port);
       // Unlike the other commands, these two may answer with a sentence when they worked.
       await saying(`set server ${target(backend, slot)} addr ${host} port ${port}`, /changed from|no need to change/);
@@ -104,6 +115,14 @@ export function createRuntimeApi(socketPath: string, timeoutMs = 2_000): Runtime
       await saying(`set server ${target(backend, slot)} check-port ${port}`, /^$|updated/);
     },
     setState: async (backend, slot, state) => silent(`set server ${target(backend, slot)} state ${state}`),
+    setAgentCheck: async (backend, slot, at) => {
+      const name = target(backend, slot);
+      if (at === undefined) return silent(`disable agent ${name}`);
+      requireAddress(at.host);
+      requirePort(at.port);
+      // In this order and in one line: HAProxy takes no address for a check that is off, and must not ask the old one.
+      return silent(`enable agent ${name}; set server ${name} agent-addr ${at.host} port ${at.port}`);
+    },
     join: async (backend, slot) => {
       const name = target(backend, slot);
       // On its own, `ready` trusts the server at once, before anything answered there.
@@ -126,6 +145,7 @@ export function parseSlots(serversState: string, stat: string): Slot[] {
   return rows(serversState.split('\n').slice(1), ' ').map((row) => {
     const slot = row.get('srv_name') ?? '';
     const bits = Number(row.get('srv_admin_state'));
+    const agent = Number(row.get('srv_agent_state'));
     return {
       slot,
       host: row.get('srv_addr') ?? '',
@@ -133,6 +153,7 @@ export function parseSlots(serversState: string, stat: string): Slot[] {
       admin: bits & MAINT_BITS ? 'maint' : bits & DRAIN_BITS ? 'drain' : 'ready',
       operational: OPERATIONAL[Number(row.get('srv_op_state'))] ?? 'down',
       weight: Number(row.get('srv_uweight')),
+      agentCheck: agent & CHECK_ENABLED ? Number(row.get('srv_agent_port')) : agent & CHECK_CONFIGURED ? 'off' : 'none',
       sessions: sessions.get(slot) ?? 0,
     };
   });

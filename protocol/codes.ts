@@ -60,7 +60,11 @@ export const closeCodes = {
   closed: close(3000, 'closed', 'closed by the server without a fault of either side'),
   drain: close(3001, 'drain', 'the node drains and the connection was still there'),
   tokenExpired: close(3005, 'token_expired', 'the token expired and was not refreshed in time'),
-  tooSlow: close(3008, 'behind_for_too_long', 'commands went on while their replies were not read'),
+  tooSlow: close(
+    3008,
+    'behind_for_too_long',
+    'replies were not read, the memory budget of the node was used up, or the namespace limits how far behind one may be',
+  ),
   stateLost: close(3010, 'state_lost', 'the node lost the state of the connection'),
   noPong: close(3012, 'no_pong', 'no pong within the deadline'),
   rateLimited: close(3013, 'rate_limited', 'commands came faster than the limit allows'),

@@ -11,6 +11,9 @@ export const commandSchemas = {
   connect: command('connect', {
     token: Type.Optional(Type.String({ minLength: 1, maxLength: 16_384 })),
     session: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+    resume: Type.Optional(
+      Type.Boolean({ description: 'was connected before: let in ahead of newcomers when many come' }),
+    ),
     client: Type.Optional(
       Type.Object({
         name: Type.Optional(Type.String({ maxLength: 64 })),

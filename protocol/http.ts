@@ -188,6 +188,15 @@ export const healthSchema = Type.Object(
     ]),
     reasons: Type.Array(Type.String(), { description: 'why the node is not ready; empty when it is' }),
     node: Type.Optional(Type.String()),
+    overload: Type.Optional(
+      Type.Object(
+        {
+          level: Type.Integer({ minimum: 0, maximum: 8, description: 'rungs of the overload ladder that are engaged' }),
+          reasons: Type.Array(Type.String(), { description: 'signals that raised it or hold it' }),
+        },
+        { description: 'how far the node sheds load; it stays ready' },
+      ),
+    ),
   },
   { $id: 'http.health' },
 );

@@ -219,7 +219,7 @@ const node: Paths = {
       responses: {
         200: { description: 'metrics of this node', content: { 'text/plain': { schema: { type: 'string' } } } },
       },
-      problems: ['unauthorized', 'permissionDenied'],
+      problems: ['unauthorized', 'permissionDenied', 'tooManyRequests'],
     },
   },
   '/v1/openapi.json': {

@@ -1,7 +1,7 @@
 // A process of its own that measures live latency on a quiet channel, so that the clients of a contest cannot delay its clock.
 import { setTimeout as pause } from 'node:timers/promises';
 import { startCountingClient } from './counting-client.ts';
-import { percentile, publish } from './contest.ts';
+import { publish } from './contest.ts';
 
 /** Sent by the parent as the first message; each further message asks for a report and begins a new period. */
 export interface ProbeOrder {
@@ -11,8 +11,8 @@ export interface ProbeOrder {
 }
 
 export interface ProbeReport {
-  readonly deliveries: number;
-  readonly p99Ms: number;
+  /** Of each delivery of the period. */
+  readonly latenciesMs: readonly number[];
 }
 
 const CHANNEL = 'live-probe';
@@ -50,7 +50,7 @@ process.on('message', (order: ProbeOrder | 'report') => {
     begin(order);
     return;
   }
-  const report: ProbeReport = { deliveries: latencies.length, p99Ms: percentile(latencies, 0.99) };
+  const report: ProbeReport = { latenciesMs: latencies };
   latencies = [];
   process.send?.(report);
 });

@@ -15,6 +15,7 @@ type Config struct {
 	HoldMs      int      `json:"holdMs"`      // how long the connections are held open when nothing is published
 	Publish     *Publish `json:"publish"`
 	Probe       *Probe   `json:"probe"`
+	Storm       *Storm   `json:"storm"`
 	Pids        []int    `json:"pids"`    // processes whose CPU and memory are reported
 	SpinUs      int      `json:"spinUs"`  // how long an idle loader polls before it sleeps
 	DrainMs     int      `json:"drainMs"` // longest wait for deliveries and answers after the last publication
@@ -92,5 +93,6 @@ type Result struct {
 	Waited        Latency      `json:"waited"`        // intended publish time to sending the POST
 	Probe         Latency      `json:"probe"`
 	Processes     []ProcessUse `json:"processes"`
+	Storm         StormResult  `json:"storm"`
 	Note          string       `json:"note"` // first error seen
 }

@@ -23,6 +23,8 @@ type connection struct {
 	fd            int
 	state         connectionState
 	run           *run
+	index         int
+	retryAfterMs  int64 // of a refusal
 	walker        frameWalker
 	subscriptions []subscription
 	waitingFor    int
@@ -144,6 +146,7 @@ func (c *connection) whole(opcode byte, payload []byte) {
 	case opPing:
 		c.send(clientFrame(10, payload))
 	case opClose:
+		c.retryAfterMs = retryAfterMs(payload)
 		c.close(fmt.Sprintf("close frame: %q", payload))
 	}
 }

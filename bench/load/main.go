@@ -11,6 +11,9 @@ import (
 
 const openLimitMs = 60_000
 
+// dialsPerTurn is how many connections are begun before the answers to others are read.
+const dialsPerTurn = 200
+
 func main() {
 	runtime.LockOSThread()
 	debug.SetGCPercent(400)
@@ -52,15 +55,26 @@ func (r *run) whole() (Result, error) {
 	}
 	out.Opened, out.Failed, out.Closed = r.okOpen, r.failed, r.lost
 	out.Processes, out.Note = r.watched.use, r.noted
+	if r.storm != nil {
+		out.Storm = r.storm.result
+	}
 	return out, nil
 }
 
 func (r *run) openAll(out *Result) {
 	start, cpu, spun := nowUs(), ownCPUSeconds(), r.spunUs
+	if r.config.Storm != nil {
+		r.storm = newStorm(*r.config.Storm, r.config.Connections)
+	}
 	for next, end := 0, start+openLimitMs*1000; r.okOpen+r.failed < r.config.Connections && nowUs() < end; {
-		for next < r.config.Connections && next-r.okOpen-r.failed < r.config.Opening {
+		for dialed := 0; next < r.config.Connections && next-r.okOpen-r.failed < r.config.Opening && dialed < dialsPerTurn; dialed++ {
 			r.open(next)
 			next++
+		}
+		if r.storm != nil {
+			for i := r.storm.due(); i >= 0; i = r.storm.due() {
+				r.open(i)
+			}
 		}
 		r.turn(1000)
 	}

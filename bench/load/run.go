@@ -30,6 +30,7 @@ type run struct {
 	publish  *publisher
 	probe    *probe
 	watched  *watched
+	storm    *storm
 	events   []syscall.EpollEvent
 }
 
@@ -69,9 +70,18 @@ func (r *run) unreadable(why string, frame []byte) {
 	r.note(fmt.Sprintf("%s: %.120s", why, frame))
 }
 
-func (r *run) opened(*connection) { r.okOpen++ }
+func (r *run) opened(c *connection) {
+	r.okOpen++
+	if r.storm != nil {
+		r.storm.entered(c.index)
+	}
+}
 
 func (r *run) closed(c *connection, why string) {
+	if r.storm != nil && c.retryAfterMs > 0 {
+		r.storm.refused(c.index, c.retryAfterMs)
+		return
+	}
 	r.note(why)
 	if c.state == stateOpen {
 		r.lost++
@@ -96,7 +106,11 @@ func (r *run) channelsOf(connection int) []subscription {
 
 func (r *run) commands(c *connection) []byte {
 	var out []byte
-	for _, text := range r.config.Frames {
+	frames := r.config.Frames
+	if r.storm != nil && r.storm.resumes(c.index) {
+		frames = r.storm.config.ResumeFrames
+	}
+	for _, text := range frames {
 		out = append(out, clientFrame(opText, []byte(text))...)
 	}
 	for i, s := range c.subscriptions {
@@ -107,7 +121,10 @@ func (r *run) commands(c *connection) []byte {
 }
 
 func (r *run) open(i int) {
-	c := &connection{run: r, subscriptions: r.channelsOf(i)}
+	c := &connection{run: r, index: i, subscriptions: r.channelsOf(i)}
+	if r.storm != nil {
+		r.storm.attempts[i]++
+	}
 	c.waitingFor = len(c.subscriptions)
 	c.readAll = len(c.subscriptions) > 1 || r.config.SampleEvery > 0 && i%r.config.SampleEvery == 0
 	for _, s := range c.subscriptions {

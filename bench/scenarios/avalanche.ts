@@ -45,7 +45,7 @@ export const avalanche: Scenario = {
         });
         started.push(node);
         await pinning.release(node.pid);
-        await cluster.haproxy.setNodes(cluster.nodes);
+        await cluster.haproxy.nodesUp([node]);
         say(`${name} is back`);
       }
     };

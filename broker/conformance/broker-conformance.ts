@@ -4,6 +4,7 @@ import { controlCases } from './control-cases.ts';
 import { deliveryCases } from './delivery-cases.ts';
 import type { ConformanceHarness } from './harness.ts';
 import { historyCases } from './history-cases.ts';
+import { limitCases } from './limit-cases.ts';
 import { numberingCases } from './numbering-cases.ts';
 import { revocationCases } from './revocation-cases.ts';
 import { sessionCases } from './session-cases.ts';
@@ -15,6 +16,7 @@ export const describeBrokerConformance = (name: string, harness: ConformanceHarn
     historyCases(harness);
     controlCases(harness);
     sessionCases(harness);
+    limitCases(harness);
     revocationCases(harness);
   });
 };

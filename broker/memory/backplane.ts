@@ -12,6 +12,7 @@ import {
   UNPUBLISHED_NUMBERING_TTL_MS,
 } from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
+import { createLimitTable, type LimitTable } from './limit-table.ts';
 import { createRevocationTable, type RevocationTable } from './revocation-table.ts';
 import { createSessionTable, type SessionTable } from './session-table.ts';
 
@@ -31,6 +32,7 @@ export interface Lease {
 export interface MemoryBackplane {
   readonly clock: BrokerClock;
   readonly sessions: SessionTable;
+  readonly limits: LimitTable;
   readonly revocations: RevocationTable;
   publish(request: PublishRequest): PublishResult;
   read(query: HistoryQuery): HistoryPage;
@@ -128,6 +130,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
   return {
     clock,
     sessions: createSessionTable(clock),
+    limits: createLimitTable(clock),
     revocations: createRevocationTable(clock),
     publish({ channel: name, body, timeMs, key, messageId, history }) {
       const nowMs = clock.nowMs();

@@ -110,6 +110,10 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       claim: (claim, leaseMs) => settle(() => backplane.sessions.claim(claim, leaseMs)),
       remove: (sessions, leaseMs) => settle(() => backplane.sessions.remove(sessions, leaseMs)),
     },
+    limits: {
+      spend: (key, points, budget) => settle(() => backplane.limits.spend(key, points, budget)),
+      hold: (requests, leaseMs) => settle(() => backplane.limits.hold(node, requests, leaseMs)),
+    },
     revocations: {
       add: (revocations) => settle(() => backplane.revocations.add(revocations)),
       read: (version) => settle(() => backplane.revocations.read(version)),
@@ -131,6 +135,7 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
         subscribed.delete(channel);
         backplane.unsubscribe(channel, attachment);
       }),
+    probeChannels: (prefix) => [prefix],
     // Deliveries do not leave the process: there is no path to renew.
     renewSubscriber: () => undefined,
     health() {

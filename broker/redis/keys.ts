@@ -25,6 +25,8 @@ export interface KeySpace {
   of(channel: string): ChannelKeys;
   /** Hash of a session (lua/session-save.lua). */
   ofSession(session: string): { readonly partition: number; readonly key: string };
+  /** Of a limit over all nodes: the window of a budget, or who holds how much. */
+  ofLimit(kind: 'budget' | 'hold', limit: string): { readonly partition: number; readonly key: string };
   /** The partition that stands for all whose channels share their decisions after a failover with this one's. */
   scopeOf(partition: number): number;
   /** See `ChannelKeys.rounds`. */
@@ -35,6 +37,8 @@ export interface KeySpace {
     readonly partition: number;
     /** Sorted set: node name by the end of its lease, Unix ms of the server. */
     readonly index: string;
+    /** Sorted set: life of a node by the end of its lease, as above. */
+    readonly lives: string;
     /** Followed by the node name: the lease, JSON of a `NodeRecord`. */
     readonly leasePrefix: string;
     readonly requestTopic: string;
@@ -86,6 +90,10 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
       const partition = partitionOf(session);
       return { partition, key: `${bases[partition]!}session:${session}` };
     },
+    ofLimit(kind, limit) {
+      const partition = partitionOf(limit);
+      return { partition, key: `${bases[partition]!}limit-${kind}:${limit}` };
+    },
     groupByCall(items, channelOf) {
       if (items.length === 0) return [];
       return reach === 'server' ? [items] : groupByPartition(items, channelOf);
@@ -93,6 +101,7 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
     control: {
       partition: CONTROL_PARTITION,
       index: `${control}nodes`,
+      lives: `${control}lives`,
       leasePrefix: `${control}node:`,
       requestTopic: `${control}request`,
       answerTopicPrefix: `${control}answer:`,

@@ -1,7 +1,7 @@
 // One call of publish.lua: which publications it carries, its bytes on the wire, and what its answer means.
 //
 // The command is encoded here, as one buffer, because ioredis would build it from some ten strings per publication.
-import type { ChannelPosition, PublishResult } from '../broker.ts';
+import { BrokerUnavailableError, type ChannelPosition, type PublishResult } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
@@ -31,6 +31,8 @@ export interface CallSettings {
   readonly numberingTtlMs: number;
   readonly idempotencyWindowMs: number;
 }
+
+const TOO_FEW_REPLICAS = 'the publication is in the log, but too few replicas have it';
 
 export const toPending = (
   request: PublishRequest,
@@ -105,10 +107,17 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   return { groups, frame: frame.subarray(0, at), routingKey };
 };
 
-/** Settles a channel's publications from its line of the result. Returns the error when nothing was appended. */
+/** Whether the line of a channel is an answer with positions; otherwise nothing of it was appended. */
+export const hasPositions = (line: string): boolean => !line.startsWith('!') && !line.startsWith('?');
+
+/**
+ * Settles a channel's publications from its line of the result. Returns the error when nothing was appended.
+ * With `shortfall` they are in the log and refused all the same: too few replicas have them.
+ */
 export const settleGroup = (
   group: readonly PendingPublish[],
   line: string,
+  shortfall: Error | undefined,
   onAppended: (request: PublishRequest, position: ChannelPosition) => void,
 ): Error | undefined => {
   if (line.startsWith('!')) return new Error(line.slice(1));
@@ -120,12 +129,14 @@ export const settleGroup = (
   }
   let offset = Number(words[0]) - (group.length - duplicates.size);
   for (let i = 0; i < group.length; i += 1) {
+    const publish = group[i]!;
     const duplicate = duplicates.get(i);
-    if (duplicate !== undefined) group[i]!.resolve(duplicate);
+    const result = duplicate ?? { epoch, offset: (offset += 1), duplicate: false };
+    if (duplicate === undefined) onAppended(publish.request, result);
+    if (shortfall === undefined) publish.resolve(result);
     else {
-      const position = { epoch, offset: (offset += 1), duplicate: false };
-      onAppended(group[i]!.request, position);
-      group[i]!.resolve(position);
+      const written = { epoch: result.epoch, offset: result.offset };
+      publish.reject(new BrokerUnavailableError(TOO_FEW_REPLICAS, { cause: shortfall, written }));
     }
   }
   return undefined;

@@ -9,9 +9,17 @@ import type { PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
-import { encodePublishCall, settleGroup, toPending, type PendingPublish, type PublishCall } from './publish-call.ts';
+import {
+  encodePublishCall,
+  hasPositions,
+  settleGroup,
+  toPending,
+  type PendingPublish,
+  type PublishCall,
+} from './publish-call.ts';
 import { createPublishQueue } from './publish-queue.ts';
 import { createOwnTail, type OwnPublication } from './own-tail.ts';
+import type { ReplicaWait } from './replicas.ts';
 import { isNoScript, loadScript } from './script.ts';
 
 /** Calls under way from which on the batch grows. */
@@ -27,6 +35,8 @@ export interface PublisherOptions {
   readonly idempotencyWindowMs: number;
   readonly redis: () => Redis;
   readonly isUp: () => boolean;
+  /** What an answer waits for besides the log; undefined for nothing. */
+  readonly replicated: ReplicaWait | undefined;
   /** Resolves when the nodes have decided what the script asked for with an answer that begins with "?". */
   decide(channel: string, answer: string): Promise<void>;
   /** The connection is of no use any more. */
@@ -103,7 +113,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
     sendAll(waiting);
   };
 
-  const settleCall = (call: PublishCall, lines: readonly string[]): void => {
+  const settleCall = (call: PublishCall, lines: readonly string[], shortfall?: Error): void => {
     let firstError: Error | undefined;
     const atMs = performance.now();
     const onAppended = (request: PublishRequest, { epoch, offset }: ChannelPosition): void =>
@@ -115,7 +125,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
         hold(group, line);
         continue;
       }
-      const error = settleGroup(group, line, onAppended);
+      const error = settleGroup(group, line, shortfall, onAppended);
       if (error === undefined) continue;
       firstError ??= error;
       rejectAll(group, unavailable('the publication was refused by Redis', error));
@@ -128,7 +138,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
     if (firstError.message.includes('READONLY')) options.reset('connected to a replica');
   };
 
-  const send = (call: PublishCall): void => {
+  const send = (call: PublishCall, replicated: () => Promise<Error | undefined> | undefined): void => {
     calls += 1;
     let settled = false;
     const settle = (work: () => void): void => {
@@ -158,7 +168,11 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
     const command = new Command('EVALSHA', [script.sha, '1', call.routingKey], { replyEncoding: 'utf8' });
     command.toWritable = () => call.frame;
     command.promise.then(
-      (lines: readonly string[]) => settle(() => settleCall(call, lines)),
+      (lines: readonly string[]) => {
+        const waited = lines.some(hasPositions) ? replicated() : undefined;
+        if (waited === undefined) settle(() => settleCall(call, lines));
+        else void waited.then((shortfall) => settle(() => settleCall(call, lines, shortfall)));
+      },
       (error: unknown) =>
         settle(() => {
           if (isNoScript(error)) refused.push(call);
@@ -174,6 +188,16 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
     options.redis().sendCommand(command);
   };
 
+  /** Calls that one wait for replicas covers. */
+  const sendTogether = (group: readonly PublishCall[]): void => {
+    // Answers come later than this line, so the wait is sent behind the last call and yet known to each.
+    for (const call of group) send(call, () => replicated);
+    const replicated = options.replicated?.(options.redis());
+    void replicated?.then((shortfall) => {
+      if (shortfall !== undefined && options.isUp()) options.onError(shortfall, 'redis.replicas');
+    });
+  };
+
   const sendRefusedAgain = (): void => {
     const again = refused;
     refused = [];
@@ -182,9 +206,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       .redis()
       .script('LOAD', script.source)
       .then(
-        () => {
-          for (const call of again) send(call);
-        },
+        () => sendTogether(again),
         (thrown: unknown) => {
           const error = driverError(thrown);
           for (const call of again) failCall(call, unavailable('the publish script could not be loaded', error));
@@ -198,9 +220,8 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
   };
 
   const sendAll = (publishes: readonly PendingPublish[]): void => {
-    for (const group of options.keySpace.groupByCall(publishes, ({ request }) => request.channel)) {
-      send(encodePublishCall(group, { ...options, sha: script.sha, epochCandidate }));
-    }
+    const groups = options.keySpace.groupByCall(publishes, ({ request }) => request.channel);
+    sendTogether(groups.map((group) => encodePublishCall(group, { ...options, sha: script.sha, epochCandidate })));
   };
 
   const proceed = (): void => {

@@ -18,8 +18,10 @@ import { createHealthReports } from './health-reports.ts';
 import { createHistoryRouter } from './history-router.ts';
 import { createKeySpace } from './keys.ts';
 import { createReconnectSchedule } from './reconnect-schedule.ts';
+import { createProbeChannels } from './probe-channels.ts';
 import { decodeRun } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
+import { createRedisLimits } from './redis-limits.ts';
 import { createRedisRevocations } from './redis-revocations.ts';
 import { createRedisSessions } from './redis-sessions.ts';
 import { parseRedisUrl } from './redis-url.ts';
@@ -42,6 +44,8 @@ export interface RedisBrokerOptions {
   /** Names epochs and instances; must not repeat, ASCII without spaces. */
   readonly randomId?: () => string;
   readonly publishTimeoutMs?: number;
+  /** Replicas of the server that must have a publication before it is acknowledged; 0 (when absent) waits for none. */
+  readonly minReplicas?: number;
   readonly leaseMs?: number;
   readonly idempotencyWindowMs?: number;
   /** How long a channel keeps its numbering after its last publication, ms. */
@@ -83,7 +87,8 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       .every((shard) => shard.subscriberLink.isUp() && shard.historyLink.isUp() && shard.subscriber.isSettled());
 
   const currentHealth = (): BrokerHealth => {
-    const publisherUp = shards.isComplete() && shards.all().every((shard) => shard.commands.isUp());
+    const publisherUp =
+      shards.isComplete() && shards.all().every((shard) => shard.commands.isUp() && shard.publishLink.isUp());
     // Without the history link nothing that was missed can be healed.
     const subscriberUp = subscribersUp() && !interrupted;
     if (publisherUp && subscriberUp) return { state: 'ready' };
@@ -147,6 +152,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
           clock,
           randomId,
           publishTimeoutMs: options.publishTimeoutMs ?? DEFAULT_PUBLISH_TIMEOUT_MS,
+          minReplicas: options.minReplicas ?? 0,
           numberingTtlMs,
           unpublishedTtlMs: Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS),
           idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
@@ -186,7 +192,14 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     onError,
   });
   const history = createHistoryRouter((channel) => shards.of(keySpace.of(channel).partition));
+  const probeChannel = createProbeChannels();
   const sessions = createRedisSessions({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
+  const limits = createRedisLimits({
+    keySpace,
+    node: options.node,
+    shardOf: shards.of,
+    onFailure: () => topology.refresh(),
+  });
   const revocations = createRedisRevocations({
     keySpace,
     shardOf: shards.of,
@@ -212,6 +225,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     history,
     control,
     sessions,
+    limits,
     revocations,
     start(given) {
       if (closing !== undefined) return Promise.reject(closedError());
@@ -239,9 +253,8 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       shards.subscriberOf(partition).unsubscribe(topic);
       return Promise.resolve();
     },
-    renewSubscriber(reason) {
-      for (const shard of shards.all()) shard.subscriberLink.reset(reason);
-    },
+    probeChannels: (prefix) => shards.firstPartitions().map((partition) => probeChannel(prefix, partition)),
+    renewSubscriber: (channel, reason) => shards.of(keySpace.of(channel).partition)?.subscriberLink.reset(reason),
     health: () => (closed ? { state: 'degraded', affected: 'both', reason: 'closed' } : currentHealth()),
     close: () => (closing ??= close()),
   };

@@ -8,6 +8,7 @@ import type { Redis } from 'ioredis';
 import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
 import { asError } from './link.ts';
+import { createMembers } from './members.ts';
 import { loadScript, runScript } from './script.ts';
 
 export interface RedisControlOptions {
@@ -24,8 +25,15 @@ export interface RedisControlOptions {
 }
 
 export interface RedisControl extends ControlBus {
-  /** As `request`, but also of nodes whose lease this server may have lost: all that this node knew to live of late. */
+  /**
+   * As `request`, but of lives instead of nodes, since a node that started again does not know what it knew before; and also of
+   * lives whose lease this server may have lost: all of `members`. `node` and `missing` name lives.
+   */
   requestMembers(kind: string, payload: Json, timeoutMs: number): Promise<RequestResult>;
+  /** Lives that this node knew of late, dead ones too, by how long ago (ms, outages not counted). */
+  members(): Readonly<Record<string, number>>;
+  /** Adds what another node answered from its `members`: one that started a moment ago knows of no life before. */
+  learnMembers(members: Json): void;
   /** Ends the lease and every open request. */
   close(): Promise<void>;
 }
@@ -38,7 +46,7 @@ interface RequestMessage {
 }
 
 /** `ok: false`: the node has no answer, and none will follow. */
-type AnswerMessage = { readonly id: number; readonly node: string } & (
+type AnswerMessage = { readonly id: number; readonly node: string; readonly life: string } & (
   | { readonly ok: true; readonly answer: Json }
   | { readonly ok: false }
 );
@@ -50,22 +58,21 @@ interface OpenRequest {
 
 export const createRedisControl = (options: RedisControlOptions): RedisControl => {
   const { node, leaseMs, subscriber } = options;
-  const { partition, index, leasePrefix, requestTopic, answerTopicPrefix } = options.keySpace.control;
+  const { partition, index, lives, leasePrefix, requestTopic, answerTopicPrefix } = options.keySpace.control;
   const announceScript = loadScript('announce.lua');
   const nodesScript = loadScript('nodes.lua');
+  const livesScript = loadScript('lives.lua');
   const releaseScript = loadScript('release.lua');
-  const answerTopic = answerTopicPrefix + options.randomId();
+  const instance = options.randomId();
+  const life = `${node} ${instance}`;
+  const answerTopic = answerTopicPrefix + instance;
   const handlers = new Map<string, ControlHandler>();
   const requests = new Map<number, OpenRequest>();
   let lastId = 0;
   let lastRecord: string | undefined;
-  /** When a node was seen in the index, monotonic ms. */
-  const seen = new Map<string, number>();
-
-  const see = (names: readonly string[]): void => {
-    const nowMs = performance.now();
-    for (const name of names) seen.set(name, nowMs);
-    for (const [name, atMs] of seen) if (nowMs - atMs > 2 * leaseMs) seen.delete(name);
+  const known = createMembers(2 * leaseMs, leaseMs / 2);
+  const seeLeased = (names: unknown): void => {
+    for (const name of names as readonly Buffer[]) known.see(name.toString(), 0);
   };
 
   const run = async <T>(what: string, work: (redis: Redis) => Promise<T>): Promise<T> => {
@@ -88,10 +95,10 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
 
   const answer = async ({ id, answerTo, kind, payload }: RequestMessage): Promise<void> => {
     const handler = handlers.get(kind);
-    let message: AnswerMessage = { id, node, ok: false };
+    let message: AnswerMessage = { id, node, life, ok: false };
     if (handler !== undefined) {
       try {
-        message = { id, node, ok: true, answer: await handler(payload) };
+        message = { id, node, life, ok: true, answer: await handler(payload) };
       } catch (error) {
         options.onError(asError(error), `control.handle ${kind}`);
       }
@@ -110,7 +117,12 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
     requests.get(parsed.id)?.onAnswer(parsed);
   };
 
-  const collect = (id: number, names: readonly string[], timeoutMs: number): Promise<RequestResult> =>
+  const collect = (
+    id: number,
+    names: readonly string[],
+    timeoutMs: number,
+    nameOf: (message: AnswerMessage) => string,
+  ): Promise<RequestResult> =>
     new Promise((resolve, reject) => {
       const answers = new Map<string, Json>();
       const waiting = new Set(names);
@@ -131,8 +143,9 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
       const timer = setTimeout(finishNow, timeoutMs);
       requests.set(id, {
         onAnswer(message) {
-          if (!waiting.delete(message.node)) return;
-          if (message.ok) answers.set(message.node, message.answer);
+          const name = nameOf(message);
+          if (!waiting.delete(name)) return;
+          if (message.ok) answers.set(name, message.answer);
           if (waiting.size === 0) finishNow();
         },
         fail: (error) => finish(() => reject(error)),
@@ -144,13 +157,13 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
     kind: string,
     payload: Json,
     timeoutMs: number,
-    more: () => readonly string[],
+    list: (redis: Redis) => Promise<readonly string[]>,
+    nameOf: (message: AnswerMessage) => string,
   ): Promise<RequestResult> => {
     if (options.subscriberLink()?.isUp() !== true) throw new BrokerUnavailableError('not connected to Redis');
-    const leased = (await run('listing the nodes', readNodes)).map((record) => record.node);
-    const names = [...new Set([...leased, ...more()])];
+    const names = await run('listing the nodes', list);
     const id = (lastId += 1);
-    const collected = collect(id, names, timeoutMs);
+    const collected = collect(id, names, timeoutMs, nameOf);
     const message: RequestMessage = { id, answerTo: answerTopic, kind, payload };
     run('the request', (redis) => notify(redis, requestTopic, message)).catch((error: unknown) => {
       requests.get(id)?.fail(asError(error));
@@ -167,18 +180,36 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
       run('the announcement', async (redis) => {
         const record: NodeRecord = { node, info, announcedAtMs: options.clock.nowMs() };
         lastRecord = JSON.stringify(record);
-        const args = [lastRecord, leaseMs, node];
-        const names = (await runScript(redis, announceScript, [leasePrefix + node, index], args)) as Buffer[];
-        see(names.map((name) => name.toString()));
+        const args = [lastRecord, leaseMs, node, life];
+        seeLeased(await runScript(redis, announceScript, [leasePrefix + node, index, lives], args));
+        known.tick(performance.now());
       }),
     nodes: () => run('listing the nodes', readNodes),
     handle(kind, handler) {
       handlers.set(kind, handler);
     },
-    request: (kind, payload, timeoutMs) => ask(kind, payload, timeoutMs, () => []),
-    requestMembers(kind, payload, timeoutMs) {
-      see([]);
-      return ask(kind, payload, timeoutMs, () => [...seen.keys()]);
+    request: (kind, payload, timeoutMs) =>
+      ask(
+        kind,
+        payload,
+        timeoutMs,
+        async (redis) => (await readNodes(redis)).map((record) => record.node),
+        (message) => message.node,
+      ),
+    requestMembers: (kind, payload, timeoutMs) =>
+      ask(
+        kind,
+        payload,
+        timeoutMs,
+        async (redis) => {
+          seeLeased(await runScript(redis, livesScript, [lives], []));
+          return Object.keys(known.ages());
+        },
+        (message) => message.life,
+      ),
+    members: known.ages,
+    learnMembers(members) {
+      for (const [life, agoMs] of Object.entries(members as Record<string, number>)) known.see(life, agoMs);
     },
     async close() {
       const commands = options.commands();

@@ -69,6 +69,7 @@ interface Pair extends AsyncDisposable {
 
 interface NodeOptions {
   readonly leased?: boolean;
+  readonly leaseMs?: number;
   readonly tails?: (all: readonly ChannelTail[]) => readonly ChannelTail[];
 }
 
@@ -93,12 +94,13 @@ const startPair = async (): Promise<Pair> => {
   const brokers = new Set<Broker>();
   return {
     master,
-    async node(name, { leased = true, tails }: NodeOptions = {}) {
+    async node(name, { leased = true, tails, ...more }: NodeOptions = {}) {
       const broker = createRedisBroker({
         url: `redis://127.0.0.1:${address.port}`,
         prefix,
         node: name,
         publishTimeoutMs: 30_000,
+        ...more,
       });
       brokers.add(broker);
       const events = createRecorder();
@@ -253,6 +255,45 @@ test('when a live node did not restore, all epochs end, and no offset is used ag
   witness.delivered(a.events);
 });
 
+test('a node that came back under its name does not answer for what it knew before', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a'), await pair.node('b')];
+  await a.broker.control.announce(null);
+  const witness = createWitness();
+  const publishTo = async (broker: Broker, data: unknown): Promise<PublishResult> => {
+    const result = await broker.publish(requestFor('x', data));
+    witness.acknowledged(result, data);
+    return result;
+  };
+  const kept = await publishTo(a.broker, 'kept');
+  await pair.replicated();
+  pair.cutReplication();
+  // Nobody but this node knows of it.
+  await publishTo(b.broker, 'known to one');
+  await pair.stop(b.broker);
+  const again = await pair.node('b');
+  await pair.failOver();
+  const next = await publishTo(again.broker, 'next');
+  expect(next.epoch).not.toBe(kept.epoch);
+});
+
+test('a node that started later learns from the others whose knowledge is gone', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a'), await pair.node('b', { leaseMs: 200 })];
+  await a.broker.control.announce(null);
+  const kept = await a.broker.publish(requestFor('x', 'kept'));
+  await pair.replicated();
+  pair.cutReplication();
+  // Nobody but this node knows of it, and nobody lists the node any more when the next one starts.
+  await b.broker.publish(requestFor('x', 'known to one'));
+  await pair.stop(b.broker);
+  const [lives = ''] = await pair.master.keys('*:lives');
+  await vi.waitFor(async () => expect(await pair.master.zcount(lives, Date.now(), '+inf')).toBe(1), WAIT);
+  const later = await pair.node('c');
+  await pair.failOver();
+  expect((await later.broker.publish(requestFor('x', 'next'))).epoch).not.toBe(kept.epoch);
+});
+
 test('a tail of which something is missing ends the epoch of its channel, and of no other', async () => {
   await using pair = await startPair();
   const [a, b] = [
@@ -315,6 +356,21 @@ test.each(['replicated', 'restored'] as const)(
     expect(await a.broker.publish(requestFor('x', 2))).toEqual({ epoch: first.epoch, offset: 3, duplicate: false });
   },
 );
+
+test('a retry keeps its position also when another node was faster to restore the publication', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a'), await pair.node('b')];
+  await a.broker.subscribe('x');
+  await b.broker.publish(requestFor('x', 0));
+  await pair.replicated();
+  pair.cutReplication();
+  const first = await b.broker.publish(requestFor('x', 1, { messageId: 'm' }));
+  await vi.waitFor(() => expect(a.events.offsets('x')).toEqual([1, 2]), WAIT);
+  await pair.failOver();
+  // The node that asks restores before it asks.
+  await a.broker.history.positions(['x']);
+  expect(await b.broker.publish(requestFor('x', 1, { messageId: 'm' }))).toEqual({ ...first, duplicate: true });
+});
 
 test('the first replica of a master changes its replication id, not its epochs', async () => {
   await using redis = await startRedis({ args: SYNC_AT_ONCE });

@@ -60,7 +60,7 @@ describe('a shared server', () => {
   test('a subscriber connection that is renewed on request is told as an interruption, and delivers again', async () => {
     await using node = await start(redis.url);
     await node.broker.subscribe('x');
-    node.broker.renewSubscriber('deaf');
+    node.broker.renewSubscriber('x', 'deaf');
     expect(node.broker.health()).toEqual({ state: 'degraded', affected: 'subscriber', reason: 'deaf' });
     await vi.waitFor(() => expect(node.events.path).toEqual(['interrupted', 'restored']), WAIT);
     await node.broker.publish(requestFor('x', 1));

@@ -158,8 +158,21 @@ describe('Cluster', () => {
       }
       for (const port of [to, from]) await redisCli(port, 'CLUSTER', 'SETSLOT', String(slot), 'NODE', await idOf(to));
     };
+    // One on each master, wherever its slots are; the one of the slot follows it.
+    const probed = async (): Promise<number[]> => {
+      const owners = load.broker.probeChannels('probe').map(async (channel) => {
+        const key = `{${PARTITION_TAGS[partitionOf(channel)]!}}`;
+        const holds = (port: number) => redisCli(port, 'GET', key).then((answer) => !answer.startsWith('MOVED'));
+        for (const { port } of deployment.servers) if (await holds(port)) return port;
+        return 0;
+      });
+      return (await Promise.all(owners)).toSorted((a, b) => a - b);
+    };
+    const masters = deployment.servers.map(({ port }) => port).toSorted((a, b) => a - b);
+    expect(await probed()).toEqual(masters);
     await move(owner.port, other.port);
     await expectRecovery(load);
+    expect(await probed()).toEqual(masters);
     const before = load.events.path.length;
     await move(other.port, owner.port);
     await vi.waitFor(() => expect(load.events.path.slice(before)).toContain('restored'), WAIT);

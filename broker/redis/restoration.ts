@@ -75,6 +75,9 @@ const gather = (tails: Iterable<ChannelTail>, own: readonly OwnPublication[]): K
   return [...byLife.values()];
 };
 
+const hasMessageIds = ({ publications }: Knowledge): boolean =>
+  [...publications.values()].some(({ messageId }) => messageId !== '');
+
 const pages = <T>(items: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 
@@ -85,7 +88,9 @@ export const createRestoration = (options: RestorationOptions): ((round: Round) 
 
   const restoreChannel = async (redis: Redis, round: Round, life: Knowledge, from: number): Promise<void> => {
     const keys = keySpace.of(life.channel);
-    const known = [...life.publications].filter(([offset]) => offset > from).sort(([a], [b]) => a - b);
+    const known = [...life.publications]
+      .filter(([offset, { messageId }]) => offset > from || messageId !== '')
+      .sort(([a], [b]) => a - b);
     await runScript(
       redis,
       script,
@@ -93,7 +98,7 @@ export const createRestoration = (options: RestorationOptions): ((round: Round) 
       [
         ...[round.server, round.writer, keySpace.notifyCommand, keys.topic, options.numberingTtlMs],
         ...[keys.seenPrefix, options.idempotencyWindowMs, life.epoch, life.head],
-        ...known.flatMap(([offset, { messageId, record }]) => [offset, messageId, record()]),
+        ...known.flatMap(([offset, { messageId, record }]) => [offset, messageId, offset > from ? record() : '']),
       ],
     );
   };
@@ -114,7 +119,9 @@ export const createRestoration = (options: RestorationOptions): ((round: Round) 
       const states = await redis.mget(page.map(({ channel }) => keySpace.of(channel).meta));
       page.forEach((life, i) => {
         const [offset, , epoch, writer] = (states[i] ?? '').split(' ');
-        if (writer === round.server || (epoch === life.epoch && Number(offset) >= life.head)) return;
+        // What is there was replicated, or restored by a node that does not know the message ids of others.
+        const isComplete = epoch === life.epoch && Number(offset) >= life.head && !hasMessageIds(life);
+        if (writer === round.server || isComplete) return;
         behind.push({ life, from: epoch === life.epoch ? Number(offset) : 0 });
       });
     }

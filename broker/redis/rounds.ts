@@ -18,7 +18,7 @@ const MEMORY_MS = 5_000;
 
 export interface RoundsOptions {
   readonly keySpace: KeySpace;
-  readonly control: Pick<RedisControl, 'handle' | 'requestMembers'>;
+  readonly control: Pick<RedisControl, 'handle' | 'requestMembers' | 'members' | 'learnMembers'>;
   readonly shardOf: (partition: number) => Shard | undefined;
   readonly restore: (round: Round) => Promise<void>;
   /** After which nodes that did not restore are given up. */
@@ -57,7 +57,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   };
   control.handle(KIND, async (payload) => {
     await restoreOnce(parseRound(payload));
-    return true;
+    return control.members();
   });
 
   const write = async (round: Round, verdict: 'same' | 'new'): Promise<void> => {
@@ -83,10 +83,13 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       try {
         await restoreOnce(round);
         ownDone = true;
-        const { answers, missing } = await control.requestMembers(KIND, nameOf(round), Math.min(ASK_MS, leftMs));
+        const { answers } = await control.requestMembers(KIND, nameOf(round), Math.min(ASK_MS, leftMs));
         heard = true;
-        for (const { node } of answers) restored.add(node);
-        if (missing.every((node) => restored.has(node))) {
+        for (const { node, answer } of answers) {
+          restored.add(node);
+          control.learnMembers(answer);
+        }
+        if (Object.keys(control.members()).every((life) => restored.has(life))) {
           await write(round, 'same');
           return;
         }

@@ -1,6 +1,7 @@
-// One server that takes writes, with the three links to it: commands (publish, leases), subscriber, history reads.
+// One server that takes writes, with the links to it: commands (publish, leases), subscriber, history reads.
 //
-// Three connections, so that none waits for another.
+// Three connections, so that none waits for another. Publications that wait for replicas hold their connection up, so
+// then they have a fourth one.
 import type { BrokerClock } from '../clock.ts';
 import type { History } from '../history.ts';
 import type { KeySpace } from './keys.ts';
@@ -8,6 +9,7 @@ import type { Redis } from 'ioredis';
 import { createLink, type Link } from './link.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createRedisHistory } from './redis-history.ts';
+import { createReplicaWait } from './replicas.ts';
 import type { ReconnectSchedule } from './reconnect-schedule.ts';
 import { createSubscriber, type Subscriber } from './subscriber.ts';
 
@@ -16,6 +18,8 @@ export interface ShardSettings {
   readonly clock: BrokerClock;
   readonly randomId: () => string;
   readonly publishTimeoutMs: number;
+  /** Replicas that must have a publication before it is acknowledged; 0 waits for none. */
+  readonly minReplicas: number;
   readonly numberingTtlMs: number;
   readonly unpublishedTtlMs: number;
   readonly idempotencyWindowMs: number;
@@ -41,6 +45,8 @@ export interface Shard {
   readonly history: History;
   readonly subscriber: Subscriber;
   readonly commands: Link;
+  /** The one for commands, unless publications have their own. */
+  readonly publishLink: Link;
   readonly subscriberLink: Link;
   readonly historyLink: Link;
   /** Why the first link that is down was lost. */
@@ -59,7 +65,8 @@ const refuseReplica = async (redis: Redis): Promise<void> => {
 };
 
 export const createShard = (url: string, settings: ShardSettings, events: ShardEvents): Shard => {
-  const { keySpace, clock, randomId, numberingTtlMs, reconnectDelayMs, mastersOnly } = settings;
+  const { keySpace, clock, randomId, publishTimeoutMs, minReplicas, numberingTtlMs, reconnectDelayMs, mastersOnly } =
+    settings;
   const { onError } = events;
   const downReasons = new Map<Link, string>();
 
@@ -101,12 +108,13 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
   const publisher = createPublisher({
     keySpace,
     randomId,
-    publishTimeoutMs: settings.publishTimeoutMs,
+    publishTimeoutMs,
+    replicated: minReplicas > 0 ? createReplicaWait(minReplicas, publishTimeoutMs) : undefined,
     numberingTtlMs,
     idempotencyWindowMs: settings.idempotencyWindowMs,
-    redis: () => commands.redis,
-    isUp: () => commands.isUp(),
-    reset: (reason) => commands.reset(reason),
+    redis: () => publishLink.redis,
+    isUp: () => publishLink.isUp(),
+    reset: (reason) => publishLink.reset(reason),
     decide: events.decide,
     onFailure: events.onDoubt,
     onError,
@@ -122,11 +130,19 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     onSettled: events.onChange,
     onError,
   });
-  const commands: Link = createShardLink(
-    'commands',
+  const publishLink: Link = createShardLink(
+    minReplicas > 0 ? 'publish' : 'commands',
     (redis) => publisher.prepare(redis),
     (reason) => publisher.abandon(reason),
   );
+  const commands =
+    minReplicas > 0
+      ? createShardLink(
+          'commands',
+          () => Promise.resolve(),
+          () => undefined,
+        )
+      : publishLink;
   const subscriberLink: Link = createShardLink(
     'subscriber',
     (redis) => subscriber.prepare(redis),
@@ -150,7 +166,7 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     decide: events.decide,
     onFailure: events.onDoubt,
   });
-  const links = [subscriberLink, historyLink, commands];
+  const links = new Set([subscriberLink, historyLink, commands, publishLink]);
 
   return {
     url,
@@ -158,10 +174,11 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     history,
     subscriber,
     commands,
+    publishLink,
     subscriberLink,
     historyLink,
     downReason() {
-      const lost = links.find((link) => !link.isUp());
+      const lost = [...links].find((link) => !link.isUp());
       return lost === undefined ? undefined : downReasons.get(lost);
     },
     connect() {

@@ -15,6 +15,8 @@ export interface ShardsOptions {
 export interface Shards {
   all(): readonly Shard[];
   of(partition: number): Shard | undefined;
+  /** Of every server that owns partitions the lowest one. */
+  firstPartitions(): number[];
   /** Also while nobody owns the partition: what was subscribed stays so. */
   subscriberOf(partition: number): Subscriber;
   /** Every partition has an owner. */
@@ -73,6 +75,7 @@ export const createShards = (options: ShardsOptions): Shards => {
     all: () => [...byUrl.values()],
     of,
     subscriberOf,
+    firstPartitions: () => [...new Set(current)].filter((url) => url !== undefined).map((url) => current.indexOf(url)),
     isComplete: () => current.every((url) => url !== undefined),
     apply(owners) {
       const moved: SubscriberEntry[] = [];

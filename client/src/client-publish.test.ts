@@ -57,6 +57,18 @@ it('gives up on temporary errors after the bound, with the last one', async () =
   expect(ids).toEqual(new Set(['id-1']));
 });
 
+it('waits as often as a rate limit asks for', async () => {
+  const { connect, client, clock } = createFixture({ publish: { maxAttempts: 2 } });
+  const connection = await connect();
+  const publish = client.publish('news', 1);
+  for (let attempt = 0; attempt < 6; attempt++) {
+    connection.reply(await connection.next('publish'), refusal(111, 'too_many_requests', true, 2000));
+    await clock.advance(2000);
+  }
+  answer(connection, await connection.next('publish'), 1);
+  expect(await publish).toMatchObject({ offset: 1 });
+});
+
 it.each([
   [100, 'internal'],
   [111, 'too_many_requests'],

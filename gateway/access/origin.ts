@@ -43,7 +43,8 @@ const labelTest = (pattern: string): ((label: string) => boolean) => {
   };
 };
 
-const hostTest = (pattern: string): ((host: string) => boolean) => {
+/** A host name, lower-case, against one with `*` inside labels. */
+export const hostTest = (pattern: string): ((host: string) => boolean) => {
   const tests = pattern.split('.').map(labelTest);
   return (host) => {
     const labels = host.split('.');
@@ -66,6 +67,15 @@ const compile = (pattern: string): OriginTest | undefined => {
 
 /** Whether a text is a pattern: `*` alone, or `[scheme://]host[:port]` with `*` inside labels or as the port. */
 export const isOriginPattern = (pattern: string): boolean => pattern === '*' || compile(pattern) !== undefined;
+
+/**
+ * Whether a pattern lets the pages of unrelated sites in: `*`, a host of wildcards only, or wildcards right below a top-level
+ * name, where anybody can have a name.
+ */
+export const coversAnySite = (pattern: string): boolean => {
+  const host = shape.exec(pattern.toLowerCase())?.[2] ?? '';
+  return pattern === '*' || /^(?:\*+\.)*(?:\*+|\*+\.[^.*]+)$/.test(host);
+};
 
 /** What a development node accepts: pages of this machine, on any port. */
 export const DEVELOPMENT_ORIGINS: readonly string[] = ['localhost:*', '127.0.0.1:*', '[::1]:*'];

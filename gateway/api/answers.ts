@@ -47,3 +47,7 @@ export const fromFailure = (failure: Failure): HttpAnswer => {
 
 export const fromRefusal = ({ error, problems }: RefusedRequest): HttpAnswer =>
   problem(error, describeProblems(problems), { errors: problems });
+
+/** The answer to a request whose `Host` names something this node does not answer for. */
+export const wrongHost = (): HttpAnswer =>
+  problem('permissionDenied', 'Host: this node does not answer for that name; allowedHosts lists those it does');

@@ -19,7 +19,9 @@ it('counts whom a publication reached although the channel never comes to rest',
     boundsOf: () => history,
     delayMs: () => 0,
     maxChannelBytes: 1 << 17,
-    maxTotalBytes: 1 << 24,
+    maxTotalBytes: () => 1 << 24,
+    onCharged: () => undefined,
+    limitsOf: () => ({ kickBehind: undefined, kickExpired: undefined, coalesce: undefined }),
     onError,
   });
   const { hub } = fanout;

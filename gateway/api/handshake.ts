@@ -1,38 +1,49 @@
-// Decides about a WebSocket handshake before the upgrade: version, origin, sub-protocol, room on the node.
+// Decides about a WebSocket handshake before the upgrade: rules of RFC 6455, host, origin, sub-protocol, room on the node.
 import type { OriginDecision } from '../access/origin.ts';
-import { problem } from './answers.ts';
+import { problem, wrongHost } from './answers.ts';
 import { WEIR_SUBPROTOCOL } from '../dialects/weir.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { HttpAnswer } from '../transports/http.ts';
+import { type HandshakeFault, handshakeFault, WEBSOCKET_VERSION } from '../transports/handshake-rules.ts';
 import type { Handshake, HandshakeDecision } from '../transports/websocket.ts';
 
 export interface HandshakeOptions {
+  /** Whether the node answers for the name in `Host`; undefined: for every name. */
+  readonly acceptsHost: ((host: string) => boolean) | undefined;
   readonly checkOrigin: (origin: string | undefined) => OriginDecision;
   readonly clientAddress: (remoteAddress: string, realIp: string) => string;
   readonly metrics: MetricsRegistry;
   /** Why no connection can be taken now, and when to try again; undefined when there is room. */
   readonly refusal: () =>
-    | { readonly reason: 'full' | 'starting' | 'draining' | 'stopped'; readonly retryAfterMs: number }
+    | { readonly reason: 'full' | 'crowded' | 'starting' | 'draining' | 'stopped'; readonly retryAfterMs: number }
     | undefined;
 }
 
-/** RFC 6455 §4.2.1: the only version there is. */
-const VERSION = '13';
+const EXPECTED: Readonly<Record<HandshakeFault, string>> = {
+  upgrade: 'Upgrade: expected websocket',
+  connection: 'Connection: expected Upgrade',
+  version: `Sec-WebSocket-Version: expected ${WEBSOCKET_VERSION}`,
+  key: 'Sec-WebSocket-Key: expected 16 bytes in base64',
+  subprotocol: 'Sec-WebSocket-Protocol: expected a list of different names',
+  extensions: 'Sec-WebSocket-Extensions: expected a list of extensions as in RFC 6455 §9.1',
+};
+
+const faultAnswer = (fault: HandshakeFault): HttpAnswer =>
+  fault === 'version'
+    ? problem('badRequest', EXPECTED.version, { status: 426 }, { 'sec-websocket-version': WEBSOCKET_VERSION })
+    : problem('badRequest', EXPECTED[fault], { status: 400 });
 
 export const createHandshakeCheck = (options: HandshakeOptions): ((handshake: Handshake) => HandshakeDecision) => {
-  const { checkOrigin, clientAddress, metrics, refusal } = options;
+  const { acceptsHost, checkOrigin, clientAddress, metrics, refusal } = options;
   const refuse = (reason: string, answer: HttpAnswer): HandshakeDecision => {
     metrics.count('weir_connections_refused_total', { reason });
     return { kind: 'refuse', answer };
   };
-  return ({ origin, subprotocols, remoteAddress, realIpHeader, version, upgrade }) => {
-    if (upgrade.toLowerCase() !== 'websocket') {
-      return refuse('upgrade', problem('badRequest', 'Upgrade: expected websocket', { status: 400 }));
-    }
-    if (version !== VERSION) {
-      const detail = `Sec-WebSocket-Version: expected ${VERSION}`;
-      return refuse('version', problem('badRequest', detail, { status: 426 }, { 'sec-websocket-version': VERSION }));
-    }
+  return (handshake) => {
+    const { host, origin, subprotocols, remoteAddress, realIpHeader } = handshake;
+    const fault = handshakeFault(handshake);
+    if (fault !== undefined) return refuse(fault, faultAnswer(fault));
+    if (acceptsHost?.(host) === false) return refuse('host', wrongHost());
     if (checkOrigin(origin === '' ? undefined : origin) === 'refused') {
       return refuse('origin', problem('permissionDenied', 'Origin: this page may not connect'));
     }

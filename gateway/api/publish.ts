@@ -5,6 +5,7 @@ import { type BatchItem, parseBatch, parsePublish } from '../../protocol/http-re
 import { MAX_BATCH_COMMANDS } from '../../protocol/limits.ts';
 import { describeProblems } from '../../protocol/validate.ts';
 import type { ApiKey } from '../access/api-keys.ts';
+import type { ApiKeyLimits } from '../access/limits/api-key-limits.ts';
 import type { Publishing, WrittenContent } from '../channels/publishing.ts';
 import { Failure } from '../failure.ts';
 import { json } from './answers.ts';
@@ -15,6 +16,7 @@ import { accepted, parseJson, RequestRefused } from './request-body.ts';
 export interface PublishRouteOptions {
   readonly publishing: Publishing;
   readonly cluster: ClusterView;
+  readonly apiKeyLimits: ApiKeyLimits;
   /** Any thrown value as what the caller may know of it. */
   readonly toFailure: (thrown: unknown) => Failure;
 }
@@ -46,10 +48,10 @@ const createCopyBudget = (): CopyBudget => {
 const publicationsOf = (item: BatchItem): number =>
   item.kind === 'publish' ? (item.publish.channels?.length ?? 1) : 1;
 
-/** A batch may not multiply its bound by naming many channels per command. */
-const requireBoundedBatch = (items: readonly BatchItem[]): void => {
+/** How many publications a batch is. It may not multiply its bound by naming many channels per command. */
+const requireBoundedBatch = (items: readonly BatchItem[]): number => {
   const publications = items.reduce((sum, item) => sum + publicationsOf(item), 0);
-  if (publications <= MAX_BATCH_COMMANDS) return;
+  if (publications <= MAX_BATCH_COMMANDS) return publications;
   const expected = `at most ${MAX_BATCH_COMMANDS} publications, one per command and channel`;
   const problems = [{ path: 'commands', expected, got: String(publications) }];
   throw new RequestRefused({ kind: 'invalid', error: 'limitExceeded', problems });
@@ -62,7 +64,12 @@ const itemError = (channel: string | undefined, failure: Failure): ItemError => 
   return channel === undefined ? { error } : { channel, error };
 };
 
-export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishRouteOptions): ApiRoute[] => {
+export const createPublishRoutes = ({
+  publishing,
+  cluster,
+  apiKeyLimits,
+  toFailure,
+}: PublishRouteOptions): ApiRoute[] => {
   /** Throws `Failure` badRequest or limitExceeded: then nothing of the body was published. */
   const write = ({ channels, data, key }: PublishBody, copies: CopyBudget): WrittenContent => {
     const content = publishing.write({ data, key });
@@ -128,6 +135,7 @@ export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishR
       access: 'publish',
       async handle({ request, key }) {
         const body = accepted(parsePublish(parseJson(request.body)));
+        apiKeyLimits.takePublications(key.name, body.channels?.length ?? 1);
         return json(await publish(key, body, createCopyBudget()));
       },
     },
@@ -137,7 +145,7 @@ export const createPublishRoutes = ({ publishing, cluster, toFailure }: PublishR
       access: 'publish',
       async handle({ request, key }) {
         const items = accepted(parseBatch(parseJson(request.body)));
-        requireBoundedBatch(items);
+        apiKeyLimits.takePublications(key.name, requireBoundedBatch(items));
         const copies = createCopyBudget();
         // All are handed over in the order of the request before any is awaited: order per channel is kept.
         return json({ results: await Promise.all(items.map((item) => runItem(key, item, copies))) });

@@ -1,23 +1,38 @@
 // Puts API routes on a listener: authentication, failures as answers, metrics, and help for wrong methods and paths.
-import type { ApiKeys } from '../access/api-keys.ts';
+import type { ApiKeyAttempts } from '../access/api-key-attempts.ts';
+import type { ApiKey, ApiKeys } from '../access/api-keys.ts';
 import type { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { TemplatedApp } from '../transports/engine.ts';
 import { type HeadDecision, type HttpAnswer, type HttpProblem, type RequestHead, route } from '../transports/http.ts';
-import { fromFailure, fromRefusal, problem } from './answers.ts';
+import { fromFailure, fromRefusal, problem, wrongHost } from './answers.ts';
 import type { ApiRoute } from './api-route.ts';
+import type { AuditLog } from './audit-log.ts';
 import { MalformedBody, RequestRefused } from './request-body.ts';
 
 export interface ServeOptions {
   readonly apiKeys: ApiKeys;
+  /** Limits how often an address may try keys. */
+  readonly attempts: ApiKeyAttempts;
+  readonly clientAddress: (remoteAddress: string, realIp: string) => string;
+  readonly audit: AuditLog;
   readonly metrics: MetricsRegistry;
   readonly toFailure: (thrown: unknown) => Failure;
+  /** Headers of every answer. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whether the node answers for the name in `Host`; undefined: for every name. Health is answered for every name. */
+  readonly acceptsHost: ((host: string) => boolean) | undefined;
   readonly maxBodyBytes: number;
   readonly requestTimeoutMs: number;
   /** Monotonic time, ms. */
   readonly nowMs: () => number;
   /** Requests being worked on; filled and emptied here. */
   readonly pending: Set<Promise<unknown>>;
+  /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
+  readonly refusePublish: () => number | undefined;
+  /** Takes account of so much more that is kept of bodies, bytes, or refuses it. */
+  readonly mayKeep: (bytes: number) => boolean;
+  readonly onReleased: (bytes: number) => void;
 }
 
 const answerTo = (failure: Failure): HttpAnswer => {
@@ -34,6 +49,10 @@ const refuse =
         return problem('limitExceeded', `body: expected at most ${maxBodyBytes} bytes`);
       case 'bodyTimeout':
         return problem('badRequest', `body: expected it within ${requestTimeoutMs} ms`, { status: 408 });
+      case 'wrongHost':
+        return wrongHost();
+      case 'noRoom':
+        return problem('overloaded', 'the memory budget of the node is used up');
       case 'badPath':
         return problem('badRequest', 'path: expected valid percent-encoding', { status: 400 });
     }
@@ -49,7 +68,22 @@ const EMPTY = Buffer.alloc(0);
 const UNMATCHED = 'unmatched';
 
 export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options: ServeOptions): void => {
-  const { apiKeys, metrics, toFailure, maxBodyBytes, requestTimeoutMs, nowMs, pending } = options;
+  const {
+    apiKeys,
+    attempts,
+    clientAddress,
+    audit,
+    metrics,
+    toFailure,
+    headers,
+    acceptsHost,
+    maxBodyBytes,
+    requestTimeoutMs,
+    nowMs,
+    mayKeep,
+    onReleased,
+    pending,
+  } = options;
 
   const fail = (thrown: unknown): HttpAnswer => answerTo(toFailure(thrown));
 
@@ -67,18 +101,45 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
     }
   };
 
+  /** The caller's key, or the refusal. A limited address is told nothing about the key. */
+  const authenticate = (head: RequestHead, address: string): ApiKey | HttpAnswer => {
+    const { credential } = head;
+    if (credential === undefined) return unauthorized(false);
+    const key = apiKeys.authenticate(credential);
+    const attempt = attempts.attempt(address, key?.name);
+    if (attempt.kind === 'limited') {
+      metrics.count('weir_api_keys_refused_total', { reason: 'limited' });
+      if (attempt.first) audit.limited(address);
+      return problem('tooManyRequests', 'too many unknown API keys came from this address', attempt);
+    }
+    if (key !== undefined) return key;
+    metrics.count('weir_api_keys_refused_total', { reason: 'unknown' });
+    return unauthorized(true);
+  };
+
   /** The route's work once the body is there, when the caller may ask for it; else the refusal. */
   const admit = (
     entry: ApiRoute,
     head: RequestHead,
   ): HttpAnswer | ((body: Buffer) => HttpAnswer | Promise<HttpAnswer>) => {
-    if (entry.access === 'public') return (body) => entry.handle({ ...head, body });
-    const key = apiKeys.authenticate(head.credential);
-    if (key === undefined) return unauthorized(head.credential !== undefined);
+    if (entry.access === 'public') return (body) => answerOf(() => entry.handle({ ...head, body }));
+    const address = clientAddress(head.remoteAddress, head.realIpHeader);
+    const key = authenticate(head, address);
+    const noted = entry.access === 'manage' ? audit.of(entry, head, address) : undefined;
+    if ('status' in key) return noted?.(key) ?? key;
     if (!key.may(entry.access)) {
-      return problem('permissionDenied', `the API key ${key.name} has no scope ${entry.access}`);
+      const answer = problem('permissionDenied', `the API key ${key.name} has no scope ${entry.access}`);
+      return noted?.(answer, key.name) ?? answer;
     }
-    return (body) => entry.handle({ request: { ...head, body }, key });
+    // Before the body is read: shedding has to cost less than serving.
+    const retryAfterMs = entry.access === 'publish' ? options.refusePublish() : undefined;
+    if (retryAfterMs !== undefined) return problem('overloaded', 'the node sheds publishes', { retryAfterMs });
+    return (body) => {
+      const answer = answerOf(() => entry.handle({ request: { ...head, body }, key }));
+      if (noted === undefined) return answer;
+      const note = (settled: HttpAnswer): HttpAnswer => noted(settled, key.name, body);
+      return answer instanceof Promise ? answer.then(note) : note(answer);
+    };
   };
 
   const decideFor =
@@ -86,15 +147,23 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
     (head: RequestHead): HeadDecision => {
       const admitted = admit(entry, head);
       if (typeof admitted !== 'function') return { kind: 'answer', answer: admitted };
-      if (entry.method === 'get' || entry.body === 'ignored') {
-        return { kind: 'answer', answer: answerOf(() => admitted(EMPTY)) };
-      }
-      return { kind: 'body', handle: (body) => answerOf(() => admitted(body)) };
+      if (entry.method === 'get' || entry.body === 'ignored') return { kind: 'answer', answer: admitted(EMPTY) };
+      return { kind: 'body', handle: admitted };
     };
 
-  const common = { maxBodyBytes, requestTimeoutMs, nowMs, refuse: refuse(maxBodyBytes, requestTimeoutMs) };
+  const common = {
+    headers,
+    maxBodyBytes,
+    requestTimeoutMs,
+    nowMs,
+    mayKeep,
+    onReleased,
+    refuse: refuse(maxBodyBytes, requestTimeoutMs),
+  };
   const observedAs = (label: string) => ({
     ...common,
+    // Balancers ask for health by names of their own.
+    acceptsHost: label.startsWith('/health/') ? undefined : acceptsHost,
     onAnswer: ({ status }: HttpAnswer, durationMs: number): void => {
       metrics.count('weir_http_requests_total', { route: label, status: String(status) });
       metrics.observe('weir_http_request_duration_seconds', durationMs / 1000, { route: label });

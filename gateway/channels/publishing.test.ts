@@ -20,6 +20,7 @@ const publishingOver = (publish: Broker['publish']): { publishing: Publishing; f
     namespaceOf: (channel) => namespaceOfChannel(loaded.config, channel),
     metrics,
     clock: systemClock,
+    load: { handlePublishing: () => undefined, handlePublished: () => undefined },
   });
   const failures = async (): Promise<string[]> => {
     const samples = (await metrics.exposition()).matchAll(/^weir_publish_errors_total\{name="(\w+)"\} (\d+)$/gm);

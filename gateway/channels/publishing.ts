@@ -40,8 +40,15 @@ export interface Publishing {
   publish(order: PublishOrder): Promise<PublishResult>;
 }
 
+/** Who wants to know how much is published, and how long the broker takes. */
+export interface PublishLoad {
+  handlePublishing(source: PublishOrder['source']): void;
+  handlePublished(durationMs: number): void;
+}
+
 export interface PublishingOptions {
   readonly broker: Broker;
+  readonly load: PublishLoad;
   readonly namespaceOf: (channel: string) => NamespaceConfig;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
@@ -61,7 +68,7 @@ const failureName = (thrown: unknown): string => {
   return (thrown instanceof BrokerUnavailableError ? errorCodes.brokerUnavailable : errorCodes.internal).name;
 };
 
-export const createPublishing = ({ broker, namespaceOf, metrics, clock }: PublishingOptions): Publishing => {
+export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: PublishingOptions): Publishing => {
   const countFailure = (thrown: unknown): void => {
     metrics.count('weir_publish_errors_total', { name: failureName(thrown) });
   };
@@ -76,8 +83,11 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock }: Publis
       throw new Failure('limitExceeded', message);
     }
     const startedMs = clock.monotonicMs();
+    load.handlePublishing(source);
     const result = await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
-    metrics.observe('weir_publish_duration_seconds', (clock.monotonicMs() - startedMs) / 1000);
+    const durationMs = clock.monotonicMs() - startedMs;
+    load.handlePublished(durationMs);
+    metrics.observe('weir_publish_duration_seconds', durationMs / 1000);
     if (result.duplicate) metrics.count('weir_publications_duplicate_total');
     else {
       metrics.hot.published++;

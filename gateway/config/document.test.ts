@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfig } from '../config.ts';
 import { insertTables } from './document.ts';
+import { secretFileVariable } from './environment.ts';
+import type { KeySpec } from './key-spec.ts';
 import { configKeys } from './keys.ts';
 import { envNameOf } from './words.ts';
 
@@ -27,7 +29,10 @@ describe('docs/configuration.md', () => {
 
   it('names no WEIR_ variable that does not exist, but the mistyped one of its example', () => {
     const named = new Set(document().match(/WEIR_[A-Z_]+[A-Z]/g));
-    const known = new Set([...Object.keys(configKeys).map(envNameOf), 'WEIR_CONFIG', 'WEIR_PRT']);
+    const files = Object.entries<KeySpec>(configKeys).flatMap(([key, { secret }]) =>
+      secret === 'no' ? [] : secretFileVariable(key),
+    );
+    const known = new Set([...Object.keys(configKeys).map(envNameOf), ...files, 'WEIR_CONFIG', 'WEIR_PRT']);
     expect([...named].filter((name) => !known.has(name))).toEqual([]);
   });
 

@@ -1,13 +1,21 @@
 // The reference tables of docs/configuration.md, made from the keys themselves.
+import { formatRate, type Rate } from '../access/limits/rate.ts';
 import type { Default, KeySpec } from './key-spec.ts';
+import { secretFileVariable } from './environment.ts';
 import { configKeys } from './keys.ts';
 import { namespaceKeys } from './namespaces.ts';
 import { envNameOf, wordsOf } from './words.ts';
 
-const unitOf: Readonly<Partial<Record<KeySpec['form'], string>>> = { duration: 'ms', bytes: 'bytes' };
+const unitOf: Readonly<Partial<Record<KeySpec['form'], string>>> = {
+  duration: 'ms',
+  bytes: 'bytes',
+  rate: 'count/time',
+  'byte-rate': 'bytes/time',
+};
 
 const showValue = (value: unknown): string => {
   if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(showValue).join(', ');
+  if (typeof value === 'object' && value !== null) return `\`${formatRate(value as Rate)}\``;
   return `\`${String(value)}\``;
 };
 
@@ -35,6 +43,8 @@ const showType = ({ form, expected, schema }: KeySpec): string => {
     case 'list':
       return expected.startsWith('a list') ? expected : `list of ${expected}`;
     case 'choice':
+    case 'rate':
+    case 'byte-rate':
     case 'text':
     case 'api-keys':
       return expected;
@@ -63,7 +73,9 @@ const keyTable = (): string =>
       asCode(showType(spec)),
       showDefault(spec.default),
       unitOf[spec.form] ?? '–',
-      spec.secret === 'no' ? spec.description : `${spec.description} Secret.`,
+      spec.secret === 'no'
+        ? spec.description
+        : `${spec.description} Secret; \`${secretFileVariable(key)}\` may name a file that holds it.`,
     ]),
   );
 

@@ -1,11 +1,22 @@
 // What one configuration key is: schema, written form, default, secrecy and meaning as data.
 import { Type, type TSchema } from '@sinclair/typebox';
 import { apiKeyEntrySchema, type ApiKeyEntry } from '../access/api-key-entries.ts';
+import type { Rate } from '../access/limits/rate.ts';
 
 export type Profile = 'development' | 'production';
 
 /** How a value is written: decides how text becomes a value and what messages and documents call it. */
-type Form = 'integer' | 'duration' | 'bytes' | 'boolean' | 'choice' | 'text' | 'list' | 'api-keys';
+type Form =
+  | 'integer'
+  | 'duration'
+  | 'bytes'
+  | 'rate'
+  | 'byte-rate'
+  | 'boolean'
+  | 'choice'
+  | 'text'
+  | 'list'
+  | 'api-keys';
 
 /** What a default may depend on. */
 export interface DefaultContext {
@@ -121,6 +132,39 @@ export const bytes = <D extends Default<number>>(
     },
     about,
   );
+
+const MAX_RATE_PERIOD_MS = 3_600_000;
+
+const rateOf = <D extends Default<Rate>>(
+  form: 'rate' | 'byte-rate',
+  maxCount: number,
+  expected: string,
+  about: About<D>,
+): KeySpec<Present<Rate, D>> =>
+  spec(
+    {
+      schema: Type.Object({
+        count: Type.Integer({ minimum: 1, maximum: maxCount }),
+        perMs: Type.Integer({ minimum: 1000, maximum: MAX_RATE_PERIOD_MS }),
+      }),
+      form,
+      expected,
+    },
+    about,
+  );
+
+/** `200/10s`: 200 at once, refilled evenly over 10 s. */
+export const rate = <D extends Default<Rate>>(about: About<D>): KeySpec<Present<Rate, D>> =>
+  rateOf(
+    'rate',
+    1_000_000_000,
+    'a count and a time of whole seconds up to 1 h, such as 100/1m, 50/s or 500/10s',
+    about,
+  );
+
+/** As `rate`, in bytes: `16MiB/10s`. */
+export const byteRate = <D extends Default<Rate>>(about: About<D>): KeySpec<Present<Rate, D>> =>
+  rateOf('byte-rate', 2 ** 40, 'a size and a time of whole seconds up to 1 h, such as 1MiB/s or 16MiB/10s', about);
 
 export const flag = <D extends Default<boolean>>(about: About<D>): KeySpec<Present<boolean, D>> =>
   spec({ schema: Type.Boolean(), form: 'boolean', expected: 'true or false' }, about);

@@ -1,9 +1,11 @@
 // Every configuration key of a node: the single source of names, types, defaults, bounds, documents and redaction.
 import type { ApiKeyEntry } from '../access/api-key-entries.ts';
 import { isNetwork } from '../access/client-address.ts';
+import { DEVELOPMENT_HOSTS, isHostPattern } from '../access/host.ts';
 import { DEVELOPMENT_ORIGINS, isOriginPattern } from '../access/origin.ts';
 import {
   apiKeyList,
+  byteRate,
   bytes,
   choice,
   duration,
@@ -11,12 +13,13 @@ import {
   integer,
   list,
   none,
+  rate,
   text,
   value,
   type ValuesOf,
 } from './key-spec.ts';
 import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
-import { PING_INTERVAL_MS } from '../transports/ping-interval.ts';
+import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
 import { isRedisUrl, isWebUrl } from './urls.ts';
 
 const KiB = 1024;
@@ -24,6 +27,8 @@ const MiB = 1024 * KiB;
 const TiB = 1024 * 1024 * MiB;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
+
+const KEY_TO_CLUSTER = 'counted over all nodes, on each node alone while Redis is away';
 
 const matching =
   (pattern: RegExp) =>
@@ -44,6 +49,16 @@ export const configKeys = {
   internalPort: integer(0, 65_535, {
     default: none('all on one port'),
     description: 'Second port for `/metrics`, `/health` and the `/v1` server API.',
+  }),
+  advertiseAddress: text('an IP address, or a network such as 10.0.0.0/8', isNetwork, {
+    default: none('the address the node listens on, else the first one other machines see'),
+    description:
+      'Address by which balancers reach this node, as announced in Redis. With a network the node takes its own address in it.',
+  }),
+  agentCheckPort: integer(0, 65_535, {
+    default: none('off'),
+    description:
+      "Port that answers HAProxy's agent-check with weight and state; keep it off the public network (0: any free one).",
   }),
   nodeName: text('1–100 characters of A-Za-z0-9_.-', matching(/^[A-Za-z0-9_.-]{1,100}$/), {
     default: {
@@ -72,6 +87,11 @@ export const configKeys = {
     default: value('weir'),
     description: 'Start of every key and channel in Redis; nodes with the same prefix are one cluster.',
   }),
+  redisMinReplicas: integer(0, 100, {
+    default: value(0),
+    description:
+      'Replicas of the Redis master that must have a publication before it is answered with success (`WAIT`), so that it survives the master; 0 waits for none. While too few replicas answer, publishes fail with error 114 after at most two fifths of `publishTimeoutMs` (1.5 s at most).',
+  }),
   apiKeys: apiKeyList({
     default: {
       kind: 'computed',
@@ -80,6 +100,15 @@ export const configKeys = {
     },
     secret: 'yes',
     description: 'Keys of the server API. Without scopes a key has all of them.',
+  }),
+  apiKeyMaxFailures: integer(1, 1_000_000, {
+    default: value(30),
+    description:
+      'Unknown API keys that one address (IPv6: one /64) may present per `apiKeyFailureWindowMs`; more are answered 429. Keys used from there before keep working.',
+  }),
+  apiKeyFailureWindowMs: duration(1000, 24 * HOUR_MS, {
+    default: value(MINUTE_MS),
+    description: 'Time in which the attempts of `apiKeyMaxFailures` come back, evenly.',
   }),
   jwtSecret: text('text of 1–4096 characters', () => true, {
     default: none('none; in development one is generated'),
@@ -143,6 +172,25 @@ export const configKeys = {
     description:
       'Pages whose browsers may connect; none refuses every browser. `*` stands for characters inside one label or for any port, alone for any origin.',
   }),
+  allowedHosts: list('host names or addresses without port, or *', isHostPattern, {
+    default: { kind: 'profile', development: DEVELOPMENT_HOSTS, production: ['*'] },
+    description:
+      'Names in the `Host` header that the node answers for, on any port; others get 403, so that no web page can reach a development node through a name of its own. `*` stands for characters inside one label, alone for any name. Health is answered for every name.',
+  }),
+  tlsCertFile: text('a path to a certificate chain in PEM form', () => true, {
+    default: none('no TLS: HAProxy ends it'),
+    description:
+      'Certificate chain of the node; with `tlsKeyFile` it serves `port` by TLS 1.2 and 1.3. The second listener, `internalPort`, stays plain: it belongs on a private network.',
+  }),
+  tlsKeyFile: text('a path to a private key in PEM form', () => true, {
+    default: none('none'),
+    description: 'Private key of `tlsCertFile`.',
+  }),
+  tlsKeyPassphrase: text('text of 1–4096 characters', () => true, {
+    default: none('none'),
+    secret: 'yes',
+    description: 'Passphrase of `tlsKeyFile`, if it has one.',
+  }),
   anonymous: flag({
     default: { kind: 'profile', development: true, production: false },
     description: 'Whether a connection without token is accepted.',
@@ -158,11 +206,65 @@ export const configKeys = {
       compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.max(MiB, Math.floor(memoryLimitBytes / 2))),
     },
     description:
-      'Budget for the sum of outboxes, channel logs and inbound buffers of the node. Reported as `weir_memory_budget_bytes`, not enforced yet: what bounds memory today are the limits per connection, request and channel.',
+      'Budget for the sum of outboxes, channel logs, requests and pages of history. When it is used up, channel logs shrink, then the connections that owe most are parked, then closed with 3008; requests are refused meanwhile.',
   }),
   maxConnections: integer(1, 10_000_000, {
     default: value(50_000),
     description: 'Connections the node accepts at once.',
+  }),
+  admissionPerSecond: integer(1, 1_000_000, {
+    default: value(1000),
+    description:
+      'Clients the node lets in per second. More of them wait, those that resume first, then those with a token; others are told when to come back (close 1013).',
+  }),
+  admissionDeadlineMs: duration(10, MINUTE_MS, {
+    default: value(2000),
+    description: 'Longest wait of a client to be let in; with `admissionPerSecond` it bounds how many wait.',
+  }),
+  maxHandshakes: integer(1, 10_000_000, {
+    default: value(10_000),
+    description: 'Open connections that are not let in yet, silent ones included; one more is refused with 503.',
+  }),
+  maxUserConnections: integer(1, 10_000_000, {
+    default: value(1000),
+    description: `Connections of one user, ${KEY_TO_CLUSTER}; one more is closed with 3504.`,
+  }),
+  maxIpConnections: integer(1, 10_000_000, {
+    default: value(10_000),
+    description: `Connections of one client address (IPv6: one /64 network; loopback is not counted), ${KEY_TO_CLUSTER}; one more is closed with 3504.`,
+  }),
+  maxCommandRate: rate({
+    default: value({ count: 4000, perMs: 10_000 }),
+    description: 'Commands of one connection (an `ack` counts a tenth); beyond it error 111.',
+  }),
+  maxPublishRate: rate({
+    default: value({ count: 2000, perMs: 10_000 }),
+    description: 'Publishes of one connection; beyond it error 111.',
+  }),
+  maxByteRate: byteRate({
+    default: value({ count: 16 * MiB, perMs: 10_000 }),
+    description: 'Bytes in frames of one connection; commands of a frame beyond it get error 111.',
+  }),
+  maxRefusalRate: rate({
+    default: value({ count: 5000, perMs: 10_000 }),
+    description:
+      'Commands of one connection that may be refused for these limits; one that goes on beyond it is closed with 3013, or with 3505 when it asks for subscriptions.',
+  }),
+  maxUserPublishRate: rate({
+    default: value({ count: 10_000, perMs: 10_000 }),
+    description: `Publishes of one user with all its connections, ${KEY_TO_CLUSTER}, in windows of the time named; beyond it error 111.`,
+  }),
+  maxIpPublishRate: rate({
+    default: value({ count: 50_000, perMs: 10_000 }),
+    description: 'Publishes of all connections of one client address, counted as `maxUserPublishRate`.',
+  }),
+  maxApiKeyPublishRate: rate({
+    default: none('not limited'),
+    description: 'Publications by HTTP with one API key on this node; a request beyond it is answered 429.',
+  }),
+  limitLeaseMs: duration(300, 10 * MINUTE_MS, {
+    default: value(15_000),
+    description: 'How long connections of a killed node count against the limits per user and address.',
   }),
   maxFrameBytes: bytes(KiB, 16 * MiB, {
     default: value(64 * KiB),
@@ -175,6 +277,10 @@ export const configKeys = {
   maxSubscriptions: integer(1, 1_000_000, {
     default: value(1000),
     description: 'Subscriptions one connection may hold; one more is error 106.',
+  }),
+  maxUserSubscriptions: integer(1, 100_000_000, {
+    default: value(100_000),
+    description: 'Subscriptions of one user with all its connections to this node; one more is error 106.',
   }),
   maxOutboxBytes: bytes(64 * KiB, 1024 * MiB, {
     default: value(MiB),
@@ -193,7 +299,17 @@ export const configKeys = {
   pingIntervalMs: duration(PING_INTERVAL_MS.min, PING_INTERVAL_MS.max, {
     default: value(25_000),
     description:
-      'Time between two pings to a silent connection, in whole seconds. One that does not answer is cut without a close frame 4 s (from 8 s on 8 s, from 16 s on 16 s) after the ping.',
+      'Longest silence of a client before it is pinged. One from which nothing is heard for half as long again is closed with 3012.',
+  }),
+  pingMaxStretch: integer(PING_STRETCH.min, PING_STRETCH.max, {
+    default: value(2),
+    description:
+      'A client that answers pings at once, again and again, is pinged more rarely: its interval grows up to this many times `pingIntervalMs`. 1 turns it off.',
+  }),
+  maxStallMs: duration(STALL_MS.min, STALL_MS.max, {
+    default: value(600_000),
+    description:
+      'How long a client that takes no bytes from its socket, or has far too many waiting before the ping, may stay silent; close 3012 after it.',
   }),
   connectDeadlineMs: duration(100, 10 * MINUTE_MS, {
     default: value(CONNECT_DEADLINE_MS),
@@ -206,7 +322,57 @@ export const configKeys = {
   }),
   coalesceMaxMs: duration(0, 1000, {
     default: value(20),
-    description: 'Longest wait for further messages before a flush, used only when the node is busy.',
+    description:
+      'Longest wait for further messages before a flush, used only when the node is busy (see `coalesceMs`).',
+  }),
+  coalesceMs: duration(0, 1000, {
+    default: none('as long as the load asks for'),
+    description:
+      'Fixed wait for further messages before a flush, instead of one that follows the load (0: never wait). A namespace may set its own (`coalesce`).',
+  }),
+  overloadLagMs: duration(0, MINUTE_MS, {
+    default: value(100),
+    description:
+      'Mean delay of the event loop from which the node is overloaded. Of this and the next four: 0 turns the signal off.',
+  }),
+  overloadCpuPercent: integer(0, 100, {
+    default: value(97),
+    description: 'Share of a core used by the event loop, catch-up apart, from which the node is overloaded.',
+  }),
+  overloadRssBytes: bytes(0, TiB, {
+    default: {
+      kind: 'computed',
+      text: "90 % of the container's or machine's memory",
+      compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.floor(memoryLimitBytes * 0.9)),
+    },
+    description: 'Resident memory from which the node is overloaded.',
+  }),
+  overloadBufferedPercent: integer(0, 1000, {
+    default: value(90),
+    description:
+      'Share of `memoryBudgetBytes` held for clients (outboxes, requests, pages; channel logs apart) from which the node is overloaded. It alone goes no further than refusing new connections.',
+  }),
+  overloadBrokerMs: duration(0, 10 * MINUTE_MS, {
+    default: value(1000),
+    description: 'Mean time the broker takes to confirm publications from which the node is overloaded.',
+  }),
+  overloadStepMs: duration(0, HOUR_MS, {
+    default: value(250),
+    description: 'Time a signal is over its threshold before the next rung of the overload ladder engages.',
+  }),
+  overloadReleaseMs: duration(0, HOUR_MS, {
+    default: value(2000),
+    description:
+      'Time all signals are below 80 % of their thresholds before the highest rung is released; doubled, up to 16 times, for a rung that keeps coming back.',
+  }),
+  overloadCoalesceMs: duration(0, 1000, {
+    default: value(60),
+    description: 'Wait for further messages before a flush while the rung `coalesce_longer` is engaged.',
+  }),
+  overloadIdleMs: duration(0, HOUR_MS, {
+    default: value(30_000),
+    description:
+      'How long a connection without subscriptions has sent nothing before the rung `move_idle` asks it to leave.',
   }),
   publishTimeoutMs: duration(1, 10 * MINUTE_MS, {
     default: value(2000),
@@ -228,6 +394,23 @@ export const configKeys = {
   controlTimeoutMs: duration(1, MINUTE_MS, {
     default: value(500),
     description: 'Longest wait for the other nodes when a question goes to the whole cluster.',
+  }),
+  allowWeakSecrets: flag({
+    default: value(false),
+    description: 'Lets production start with generated development secrets, placeholders and short secrets.',
+  }),
+  allowAnonymousPublish: flag({
+    default: value(false),
+    description: 'Lets production start although clients without token may publish in some namespace.',
+  }),
+  allowAnyOrigin: flag({
+    default: value(false),
+    description: 'Lets production start although `allowedOrigins` lets the pages of any site connect.',
+  }),
+  conformanceEcho: flag({
+    default: value(false),
+    description:
+      'Serves `/v1/echo`, which sends every WebSocket message back without asking for rights: for conformance suites such as Autobahn only.',
   }),
   logLevel: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: value('info'),

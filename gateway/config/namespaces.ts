@@ -1,4 +1,5 @@
 // Namespaces: what applies to the channels of one prefix, and how a file says so.
+import type { Rate } from '../access/limits/rate.ts';
 import { AUDIENCES, type NamespaceRights } from '../access/rights.ts';
 import type { HistoryBounds } from '../../broker/publication.ts';
 import { DEFAULT_NAMESPACE } from '../../protocol/channel-name.ts';
@@ -11,6 +12,7 @@ import {
   flag,
   integer,
   none,
+  rate,
   value,
   defaultOf,
   type DefaultContext,
@@ -53,9 +55,28 @@ export const namespaceKeys = {
   publish: choice(AUDIENCES, { default: openInDevelopment, description: 'Which clients may publish.' }),
   membersAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read presence.' }),
   historyAccess: choice(AUDIENCES, { default: openInDevelopment, description: 'Who may read history.' }),
+  coalesce: duration(0, 1000, {
+    default: none('as the node: `coalesceMs`, or as long as the load asks for'),
+    description: 'Fixed wait for further messages before a flush of its channels (0: never wait).',
+  }),
+  kickBehind: duration(1, DAY_MS, {
+    default: none('never'),
+    description:
+      'How long a subscription may be behind before its connection is closed with 3008; not with policy `ack`. By default slowness never costs a connection.',
+  }),
+  kickExpired: integer(1, 1_000_000, {
+    default: none('never'),
+    description:
+      'How often what a subscription needs may have expired before it came to read it, until its connection is closed with 3008.',
+  }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
     description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
+  }),
+  rate: rate({
+    default: none('only `maxPublishRate` and its like'),
+    description:
+      'What one client may publish to one channel: a user with all its connections to the node, an anonymous connection on its own. Beyond it error 111.',
   }),
 } as const;
 
@@ -72,10 +93,18 @@ export interface NamespaceConfig extends NamespaceRights {
   readonly policy: DeliveryPolicy;
   /** What a subscription may ask for; contains `policy`. */
   readonly policies: readonly DeliveryPolicy[];
+  /** Fixed wait before a flush, ms; undefined: as the node. */
+  readonly coalesce: number | undefined;
+  /** Time a subscription may be behind, ms; undefined: any. */
+  readonly kickBehind: number | undefined;
+  /** Times what a subscription needs may have expired; undefined: any. */
+  readonly kickExpired: number | undefined;
   readonly presence: boolean;
   readonly joinLeave: boolean;
   /** Bytes of `data`; undefined: the bounds of frames and bodies alone apply. */
   readonly maxMessageBytes: number | undefined;
+  /** What one client may publish to one channel. */
+  readonly rate: Rate | undefined;
 }
 
 export interface ParsedNamespaces {

@@ -2,6 +2,7 @@
 import { Value } from '@sinclair/typebox/value';
 import ms, { type StringValue } from 'ms';
 import { parseApiKeyList, parseApiKeys } from '../access/api-key-entries.ts';
+import { parseRate } from '../access/limits/rate.ts';
 import type { KeySpec } from './key-spec.ts';
 
 export type Parsed =
@@ -66,6 +67,10 @@ const decode = (form: KeySpec['form'], raw: unknown): unknown => {
       return bytesOf(text);
     case 'duration':
       return durationOf(text);
+    case 'rate':
+      return parseRate(text, integerOf) ?? raw;
+    case 'byte-rate':
+      return parseRate(text, bytesOf) ?? raw;
     case 'boolean':
       return flagOf(text);
     case 'list':

@@ -1,5 +1,6 @@
 // A configuration as text for people: every value that applies, no secret.
 import { stringify } from 'yaml';
+import { formatRate, type Rate } from '../access/limits/rate.ts';
 import type { Config } from './checked-config.ts';
 import { configKeys, type ConfigKey } from './keys.ts';
 import { withoutPassword } from './urls.ts';
@@ -16,7 +17,8 @@ const redactValue = (key: ConfigKey, value: Config[ConfigKey]): unknown => {
       channels,
     }));
   }
-  const { secret } = configKeys[key];
+  const { secret, form } = configKeys[key];
+  if (form === 'rate' || form === 'byte-rate') return formatRate(value as Rate);
   if (secret === 'yes') return REDACTED;
   return secret === 'url' ? withoutPassword(value as string) : value;
 };
@@ -29,9 +31,10 @@ const redactConfig = (config: Config): Readonly<Record<string, unknown>> => {
     if (shown !== undefined) values[key] = shown;
   }
   const namespaces: Record<string, unknown> = {};
-  for (const { name, class: channelClass, history, ...settings } of config.namespaces.values()) {
+  for (const { name, class: channelClass, history, rate, ...settings } of config.namespaces.values()) {
     const bounds = { history: { size: history.size, ttl: history.ttlMs } };
     namespaces[name] = { class: channelClass, ...(channelClass === 'durable' && bounds), ...settings };
+    if (rate !== undefined) Object.assign(namespaces[name] as object, { rate: formatRate(rate) });
   }
   return { ...values, namespaces };
 };

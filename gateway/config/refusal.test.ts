@@ -35,6 +35,13 @@ describe('loadConfig, refusing', () => {
       '10.0.0.0/8,proxy',
       'WEIR_TRUSTED_PROXIES: expected IP addresses or networks such as 10.0.0.0/8, got "10.0.0.0/8,proxy"',
     ],
+    [
+      'WEIR_ADVERTISE_ADDRESS',
+      'node.internal',
+      'WEIR_ADVERTISE_ADDRESS: expected an IP address, or a network such as 10.0.0.0/8, got "node.internal"',
+    ],
+    ['WEIR_ADVERTISE_ADDRESS', '240.0.0.0/8', 'WEIR_ADVERTISE_ADDRESS: no address of this machine lies in 240.0.0.0/8'],
+    ['WEIR_AGENT_CHECK_PORT', '8080', 'WEIR_AGENT_CHECK_PORT: is the same as another port of the node (8080)'],
     ['WEIR_JWKS_URL', 'ftp://x', 'WEIR_JWKS_URL: expected an http:// or https:// URL, got a value that is not shown'],
   ])('%s=%s', (name, value, problem) => {
     expect(problemsOf(load({ [name]: value }))).toEqual([problem]);
@@ -127,6 +134,7 @@ describe('loadConfig, refusing', () => {
     [{ WEIR_PORT: '9000', WEIR_INTERNAL_PORT: '9000' }, /^WEIR_INTERNAL_PORT: is the same as port \(9000\)/],
     [{ WEIR_REDIS_URL: 'redis://r' }, /^WEIR_REDIS_URL: is set, but broker is memory/],
     [{ WEIR_REDIS_PREFIX: 'x' }, /^WEIR_REDIS_PREFIX: is set, but broker is memory/],
+    [{ WEIR_REDIS_MIN_REPLICAS: '1' }, /^WEIR_REDIS_MIN_REPLICAS: is set, but broker is memory/],
     [
       { WEIR_MEMORY_BUDGET_BYTES: '1MiB', WEIR_MAX_BODY_BYTES: '2MiB' },
       /^WEIR_MEMORY_BUDGET_BYTES: is smaller than one outbox or body/,

@@ -20,6 +20,7 @@ import {
 } from './channel-state.ts';
 import { createHistoryPages, isOutage, type HistoryPages, type HistoryPagesOptions } from './history-pages.ts';
 import { createPageEncoder } from './page-encoder.ts';
+import type { PageAccount } from './page-account.ts';
 import { applyPolicy } from './policy.ts';
 import { accountFor } from './receipts.ts';
 
@@ -43,8 +44,12 @@ const LAG_MS = 1000;
 export interface CatchUpOptions extends Pick<HistoryPagesOptions, 'history' | 'boundsOf'> {
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
+  /** Where pages count that wait for their turn. */
+  readonly heldPages: PageAccount;
   /** A subscription came back to live fan-out with entries to send. */
   readonly onReturned: (channel: ChannelState) => void;
+  /** The subscription was sent a receipt for publications that expired before it could read them. */
+  readonly onExpired: (subscription: Subscription) => void;
   /** The history knows more of the channel than its log, and the log does not follow. */
   readonly onLogLags: (channel: ChannelState) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
@@ -75,7 +80,7 @@ const countStoodFor = (chosen: readonly LogEntry[]): number =>
   chosen.reduce((sum, entry) => sum + (isGap(entry) && entry.reason === 'conflated' ? (entry.count ?? 1) : 1), 0);
 
 export const createCatchUp = (options: CatchUpOptions): CatchUp => {
-  const { clock, metrics, onReturned, onLogLags, onError } = options;
+  const { clock, metrics, heldPages, onReturned, onExpired, onLogLags, onError } = options;
   const { hot } = metrics;
   const encodePage = createPageEncoder();
   const pages = createHistoryPages({ ...options, maxBytes: PAGE_BYTES, limit: pLimit(MAX_CONCURRENT_READS) });
@@ -100,6 +105,18 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
     subscriber.lane ??= { queue: [], scheduled: false };
     subscriber.lane.queue.push(subscription);
     if (!subscriber.parked) schedule(subscriber, subscriber.lane);
+  };
+
+  const keepPage = (behind: Behind, page: HistoryPage): void => {
+    behind.page = page;
+    heldPages.hold(page);
+  };
+
+  const takePage = (behind: Behind): HistoryPage | null => {
+    const { page } = behind;
+    behind.page = null;
+    if (page !== null) heldPages.release(page);
+    return page;
   };
 
   const wake = (subscription: Subscription): void => {
@@ -165,6 +182,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
       } else if (entry.epoch !== undefined) window?.start(entry.offset ?? 0);
       if (isGap(entry)) countGap(subscription, entry);
       if (isGap(entry) && entry.reason !== 'lost') metrics.count('weir_gaps_total', { reason: entry.reason });
+      if (isGap(entry) && entry.reason === 'expired') onExpired(subscription);
     }
   };
 
@@ -219,13 +237,14 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   const readHistory = (subscription: Subscription, behind: Behind): void => {
     behind.phase = 'reading';
     const { channel, policy } = subscription;
-    const { offset } = behind.position;
+    const { epoch, offset } = behind.position;
     // The newest one is all that `latest` needs, whatever lies between.
     const start: HistoryStart = policy === 'latest' ? { kind: 'last', count: 1 } : { kind: 'after', offset };
-    pages.read(channel.name, start, roomOf(subscription)).then(
+    pages.read(channel.name, start, roomOf(subscription), epoch).then(
       (page) => {
         if (subscription.behind !== behind) return;
-        behind.page = page;
+        // A parked connection may stay so for long; its page would be a queue. It is read again after the drain.
+        if (!subscription.subscriber.parked) keepPage(behind, page);
         enqueue(subscription, behind);
       },
       (error: unknown) => {
@@ -245,8 +264,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
       return;
     }
     const cursor = behind.cursor >= log.firstSeq ? behind.cursor : log.seqAfter(behind.position);
-    const { page } = behind;
-    behind.page = null;
+    const page = takePage(behind);
     if (cursor !== undefined) serveFromLog(subscription, behind, cursor);
     else if (page !== null) serveFromPage(subscription, behind, page);
     else readHistory(subscription, behind);
@@ -254,7 +272,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
 
   /** One turn of one connection: a page for the subscription that waited longest. */
   const serve = (subscriber: Subscriber, lane: Lane): void => {
-    if (!subscriber.isOpen()) return;
+    if (!subscriber.isOpen() || subscriber.parked) return;
     if (subscriber.bufferedBytes() > HIGH_BYTES) {
       park(subscriber);
       return;
@@ -277,6 +295,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
       lane.scheduled = false;
       serve(subscriber, lane);
     }
+    hot.catchingUpMs += clock.monotonicMs() - startedMs;
     if (next < subscribers.length) scheduled = [...subscribers.slice(next), ...scheduled];
     if (scheduled.length > 0) setImmediate(turn);
     else turning = false;
@@ -288,7 +307,8 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   };
 
   const begin = (subscription: Subscription, position: ChannelPosition, page: HistoryPage | null): void => {
-    const behind: Behind = { position, cursor: -1, phase: 'queued', page };
+    const behind: Behind = { position, cursor: -1, phase: 'queued', sinceMs: clock.monotonicMs(), page: null };
+    if (page !== null) keepPage(behind, page);
     list(subscription, behind);
     subscription.window?.start(position.offset);
     enqueue(subscription, behind);
@@ -297,7 +317,13 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   return {
     pages,
     reserve: (subscription) =>
-      list(subscription, { position: { epoch: '', offset: 0 }, cursor: -1, phase: 'reading', page: null }),
+      list(subscription, {
+        position: { epoch: '', offset: 0 },
+        cursor: -1,
+        phase: 'reading',
+        sinceMs: clock.monotonicMs(),
+        page: null,
+      }),
     begin,
     fallBehind(subscription) {
       const { channel, cursor } = subscription;
@@ -318,6 +344,7 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
     forget(subscription) {
       const { behind, channel, subscriber } = subscription;
       const queue = subscriber.lane?.queue ?? [];
+      if (behind !== null) takePage(behind);
       // A parked connection's queue does not move: who subscribes and unsubscribes on must not make it grow.
       if (behind?.phase === 'queued') queue.splice(queue.indexOf(subscription), 1);
       subscription.behind = null;

@@ -169,9 +169,9 @@ export class ChannelLog {
     return true;
   }
 
-  /** Lets go of the oldest entries below `seq` until at most `maxBytes` are kept. */
-  trim(seq: number, maxBytes: number): void {
-    if (this.bytes <= maxBytes * TRIM_SLACK) return;
+  /** Lets go of the oldest entries below `seq` until at most `maxBytes` are kept; nothing within `slack` times as much. */
+  trim(seq: number, maxBytes: number, slack = TRIM_SLACK): void {
+    if (this.bytes <= maxBytes * slack) return;
     let kept = this.bytes;
     const most = seq - this.firstSeq;
     let count = 0;

@@ -27,6 +27,8 @@ export interface Subscriber {
   bufferedBytes(): number;
   /** The socket lost a frame: only another connection can go on from the cursors. */
   handleLostFrame(): void;
+  /** The connection is to end because of what it owes: from now on it gets nothing more, and stays parked. */
+  dismiss(): void;
 }
 
 /** Takes a connection out of live fan-out until its socket has drained. */
@@ -57,6 +59,8 @@ export interface Behind {
   /** The same as a sequence number, while the log still holds the entry there. */
   cursor: number;
   phase: BehindPhase;
+  /** When it fell behind or began, monotonic ms. */
+  readonly sinceMs: number;
   /** A page read after `position` before the first turn. */
   page: HistoryPage | null;
 }
@@ -73,6 +77,8 @@ export class Subscription {
   /** Place in `channel.subscriptions`; -1 while behind and once ended. */
   index = -1;
   behind: Behind | null = null;
+  /** How often what it needs had expired when it came to read it. */
+  expiries = 0;
   /** Messages reported missing while it caught up, by reason; null when none was. */
   gaps: Map<GapReason, number> | null = null;
   /** Next in the subscriber's list for the flush in progress. */
@@ -124,11 +130,14 @@ export class ChannelState {
   flushedSeq = 0;
   /** Up to here every live subscription was served, those that return apart. */
   sentSeq = 0;
+  /** Fixed wait before a flush, ms; undefined: as long as the load of the node asks for. */
+  readonly coalesceMs: number | undefined;
   /** Whether the dispatcher already knows that there is something to flush. */
   dirty = false;
 
-  constructor(name: string) {
+  constructor(name: string, coalesceMs?: number) {
     this.name = name;
+    this.coalesceMs = coalesceMs;
   }
 
   get subscriptionCount(): number {

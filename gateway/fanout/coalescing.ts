@@ -1,19 +1,32 @@
-// How long a flush may wait for more publications: nothing while the loop has time, longer the busier it is.
+// How long a flush may wait for more publications: nothing while the loop has time, longer the busier and the later it is.
 //
 // The cost of fan-out is per flush to a socket (4-6 us), hardly per message, so waiting turns many flushes into one. The
-// delay depends on measured utilisation only: it lowers the utilisation, which lowers the delay, and the two settle.
+// delay lowers the load, which lowers the delay, and the two settle. It waits for nothing where that would not help: when
+// the loop is busy or late with other things than flushes, all that a delay does is to make messages late.
 
-/** Below this share of busy time a flush leaves at once. */
-const IDLE_UTILISATION = 0.6;
-/** From this share on the full delay applies. */
-const BUSY_UTILISATION = 0.95;
+/** What the delay follows. */
+export interface FlushLoad {
+  /** What the loop used of a core for work that cannot wait, catch-up apart: 0 to 1. */
+  readonly busy: number;
+  /** Share of the time that flushes of live messages took, 0 to 1. */
+  readonly flushing: number;
+  /** Mean delay of the event loop, ms. */
+  readonly lagMs: number;
+}
+
+/** Below this share of busy time a flush leaves at once; from the other on the full delay applies. */
+const BUSY = { from: 0.6, full: 0.95 } as const;
+/** The same for the delay of the loop, ms: a few are the slices of a large flush, 50 is a loop that does not keep up. */
+const LAG_MS = { from: 10, full: 50 } as const;
+/** The same for the share of flushes: what does not cost cannot be saved. */
+const FLUSHING = { from: 0.02, full: 0.1 } as const;
+
+const ramp = (value: number, { from, full }: { readonly from: number; readonly full: number }): number =>
+  Math.min(1, Math.max(0, (value - from) / (full - from)));
 
 /**
- * @param utilisation share of recent time in which the event loop was busy, 0 to 1
  * @param maxDelayMs configured upper bound, ms
  * @returns delay before the next flush, ms
  */
-export const coalesceDelayMs = (utilisation: number, maxDelayMs: number): number => {
-  const pressure = (utilisation - IDLE_UTILISATION) / (BUSY_UTILISATION - IDLE_UTILISATION);
-  return Math.min(1, Math.max(0, pressure)) * maxDelayMs;
-};
+export const coalesceDelayMs = ({ busy, flushing, lagMs }: FlushLoad, maxDelayMs: number): number =>
+  Math.max(ramp(busy, BUSY), ramp(lagMs, LAG_MS)) * ramp(flushing, FLUSHING) * maxDelayMs;

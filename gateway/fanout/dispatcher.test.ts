@@ -11,7 +11,7 @@ const until = (condition: () => boolean) => vi.waitUntil(condition, { timeout: 1
 let dispatcher: Dispatcher | undefined;
 afterEach(() => dispatcher?.close());
 
-const setUp = ({ delayMs = () => 0 } = {}) => {
+const setUp = ({ delayMs = () => 0 }: { readonly delayMs?: () => number } = {}) => {
   const metrics = createMetricsRegistry();
   const behind: Subscription[] = [];
   dispatcher = createDispatcher({
@@ -32,12 +32,14 @@ const setUp = ({ delayMs = () => 0 } = {}) => {
   return { metrics, publish, behind };
 };
 
-const channelOf = (name: string): ChannelState => {
-  const channel = new ChannelState(name);
+const channelWaiting = (name: string, coalesceMs: number | undefined): ChannelState => {
+  const channel = new ChannelState(name, coalesceMs);
   channel.log.open({ epoch: 'e', offset: 0 });
   channel.status = 'live';
   return channel;
 };
+
+const channelOf = (name: string): ChannelState => channelWaiting(name, undefined);
 
 const listen = (channel: ChannelState, subscriber: TestSubscriber): Subscription => {
   const subscription = new Subscription(subscriber, channel, channel.log.nextSeq);
@@ -224,5 +226,65 @@ describe('the dispatcher', () => {
       return sent === 400;
     });
     expect(seen.some((count) => count > 0 && count < 400)).toBe(true);
+  });
+
+  describe('with a wait of its own for a channel', () => {
+    it('flushes it at once although the node waits, and the others when their time has come', async () => {
+      const { publish } = setUp({ delayMs: () => 40 });
+      const [prompt, usual] = [channelWaiting('prompt', 0), channelOf('usual')];
+      const [first, second] = [createTestSubscriber(), createTestSubscriber()];
+      listen(prompt, first);
+      listen(usual, second);
+      publish(usual, 1, 1);
+      publish(prompt, 1, 1);
+      await until(() => first.frames.length > 0);
+      expect(second.frames).toEqual([]);
+      publish(usual, 2, 2);
+      await until(() => second.frames.length > 0);
+      expect(second.frames).toHaveLength(1);
+      expect(offsets(second)).toEqual([1, 2]);
+    });
+
+    it('lets it wait although the node does not, together with its like', async () => {
+      const { publish } = setUp();
+      const slow = [channelWaiting('a', 40), channelWaiting('b', 40)];
+      const quick = channelOf('c');
+      const [patient, hasty] = [createTestSubscriber(), createTestSubscriber()];
+      for (const channel of slow) listen(channel, patient);
+      listen(quick, hasty);
+      publish(slow[0]!, 1, 1);
+      publish(quick, 1, 1);
+      await until(() => hasty.frames.length > 0);
+      publish(slow[1]!, 1, 1);
+      publish(slow[0]!, 2, 2);
+      expect(patient.frames).toEqual([]);
+      await until(() => patient.frames.length > 0);
+      expect(patient.corks).toBe(1);
+      expect(
+        patient
+          .received()
+          .map(({ channel, offset }) => `${channel}${offset}`)
+          .toSorted(),
+      ).toEqual(['a1', 'a2', 'b1']);
+    });
+
+    it('loses nothing under any mix of waits', async () => {
+      const { publish } = setUp({ delayMs: () => 3 });
+      const channels = [undefined, 0, 1, 5, undefined].map((ms, index) => channelWaiting(`c${index}`, ms));
+      const subscribers = channels.map((channel) => {
+        const subscriber = createTestSubscriber();
+        listen(channel, subscriber);
+        return subscriber;
+      });
+      for (let offset = 1; offset <= 200; offset++) {
+        for (const [index, channel] of channels.entries())
+          if ((offset * 7 + index) % 3 > 0) publish(channel, channel.log.head + 1, channel.log.head + 1);
+        if (offset % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      await until(() => channels.every(({ sentSeq, log }) => sentSeq === log.nextSeq));
+      for (const [index, subscriber] of subscribers.entries()) {
+        expect(offsets(subscriber)).toEqual(Array.from({ length: channels[index]!.log.head }, (_, at) => at + 1));
+      }
+    });
   });
 });

@@ -42,17 +42,24 @@ export interface Dispatcher {
 export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   const { clock, metrics, delayMs, fallBehind, onProgress, onFlushed } = options;
   const { hot } = metrics;
+  /** Channels that wait as long as the load asks for. */
   let dirty: ChannelState[] = [];
+  /** Channels with a wait of their own that is not over, by its length, ms. */
+  const waiting = new Map<number, ChannelState[]>();
+  const timers = new Set<NodeJS.Timeout>();
+  /** Channels whose wait is over. */
+  let due: ChannelState[] = [];
   let flushing: ChannelState[] = [];
   /** Connections of the flush in progress; `next` is the first not yet served. */
   let audience: Subscriber[] = [];
   let next = 0;
-  let state: 'idle' | 'scheduled' | 'sending' | 'closed' = 'idle';
+  let state: 'idle' | 'sending' | 'closed' = 'idle';
+  /** Whether the wait of `dirty` has begun. */
+  let isScheduled = false;
   let currentDelayMs = 0;
   let spentMs = 0;
   /** Bytes handed to the connection being served. */
   let handedBytes = 0;
-  let timer: NodeJS.Timeout | undefined;
 
   const collect = (channel: ChannelState): void => {
     channel.dirty = false;
@@ -136,9 +143,11 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     audience = [];
     next = 0;
     hot.flushes++;
+    hot.flushingMs += spentMs;
     metrics.observe('weir_flush_duration_seconds', spentMs / 1000);
     state = 'idle';
-    if (dirty.length > 0) schedule();
+    if (due.length > 0) flush();
+    else if (dirty.length > 0) schedule();
   };
 
   const sendSlice = (startedMs = clock.monotonicMs()): void => {
@@ -157,33 +166,71 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     state = 'sending';
     spentMs = 0;
     const startedMs = clock.monotonicMs();
-    const channels = dirty;
-    dirty = [];
+    const channels = due;
+    due = [];
     for (const channel of channels) collect(channel);
     // Collecting belongs to the first slice.
     sendSlice(startedMs);
   };
 
+  const after = (ms: number, action: () => void): void => {
+    const run = (): void => {
+      action();
+      if (state === 'idle' && due.length > 0) flush();
+    };
+    if (ms < 1) {
+      setImmediate(run);
+      return;
+    }
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      run();
+    }, ms);
+    timers.add(timer);
+  };
+
+  /** A flush in progress puts it off: the delay counts from its end. */
   const schedule = (): void => {
-    state = 'scheduled';
+    if (isScheduled || state !== 'idle') return;
+    isScheduled = true;
     currentDelayMs = delayMs();
-    if (currentDelayMs < 1) setImmediate(flush);
-    else timer = setTimeout(flush, currentDelayMs);
+    after(currentDelayMs, () => {
+      isScheduled = false;
+      due.push(...dirty);
+      dirty = [];
+    });
+  };
+
+  /** All channels of one length that become dirty meanwhile leave with the first. */
+  const wait = (channel: ChannelState, ms: number): void => {
+    const group = waiting.get(ms);
+    if (group !== undefined) {
+      group.push(channel);
+      return;
+    }
+    waiting.set(ms, [channel]);
+    after(ms, () => {
+      due.push(...waiting.get(ms)!);
+      waiting.delete(ms);
+    });
   };
 
   return {
     markDirty(channel) {
       if (channel.dirty) return;
       channel.dirty = true;
-      dirty.push(channel);
-      if (state === 'idle') schedule();
+      if (channel.coalesceMs === undefined) {
+        dirty.push(channel);
+        schedule();
+      } else wait(channel, channel.coalesceMs);
     },
     get currentDelayMs() {
       return currentDelayMs;
     },
     close() {
       state = 'closed';
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
+      timers.clear();
     },
   };
 };

@@ -7,13 +7,18 @@ import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createHub, type Hub } from './hub.ts';
+import { createKicks, type KickLimits } from './kicks.ts';
+import { createPageAccount } from './page-account.ts';
 import { createRings, type RingOptions } from './rings.ts';
 
 export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'maxTotalBytes'> {
+  /** What fan-out keeps for clients beside their outboxes grew or shrank by so much, bytes. */
+  readonly onCharged: (part: 'rings' | 'pages', bytes: number) => void;
   readonly broker: Broker;
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
+  readonly limitsOf: (channel: string) => KickLimits & { readonly coalesce: number | undefined };
   /** Delay before the next flush, ms; asked once per flush. */
   readonly delayMs: () => number;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
@@ -27,20 +32,27 @@ export interface Fanout {
   readonly currentDelayMs: number;
   /** What the channel logs keep, bytes. */
   readonly ringBytes: number;
+  /** Trims all channel logs together to so much, bytes. */
+  shrinkRings(maxBytes: number): void;
+  /** Ends connections that are behind more than their namespace allows; repeated about once a second. */
+  kick(): void;
   /** Ends timers; nothing is sent afterwards. */
   close(): void;
 }
 
 export const createFanout = (options: FanoutOptions): Fanout => {
-  const { broker, clock, metrics, boundsOf, delayMs, onError } = options;
+  const { broker, clock, metrics, boundsOf, limitsOf, delayMs, onCharged, onError } = options;
+  const kicks = createKicks({ clock, metrics, limitsOf });
   const markDirty = (channel: ChannelState): void => dispatcher.markDirty(channel);
-  const rings = createRings(options);
+  const rings = createRings({ ...options, onCharged: (bytes) => onCharged('rings', bytes) });
   const catchUp = createCatchUp({
     history: broker.history,
     clock,
     metrics,
     boundsOf,
+    heldPages: createPageAccount((bytes) => onCharged('pages', bytes)),
     onReturned: markDirty,
+    onExpired: (subscription) => kicks.handleExpired(subscription),
     onLogLags: (channel) => hub.heal(channel),
     onError,
   });
@@ -59,6 +71,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     onClosed: (channel) => rings.release(channel),
     metrics,
     boundsOf,
+    coalesceMsOf: (channel) => limitsOf(channel).coalesce,
     onError,
   });
   return {
@@ -70,6 +83,8 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     get ringBytes() {
       return rings.bytes;
     },
+    shrinkRings: (maxBytes) => rings.shrink(maxBytes),
+    kick: () => kicks.look(hub.channels()),
     close() {
       hub.close();
       catchUp.close();

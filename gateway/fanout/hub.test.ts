@@ -36,7 +36,9 @@ const setUp = async (
     boundsOf: () => bounds,
     delayMs: () => 0,
     maxChannelBytes: 1 << 17,
-    maxTotalBytes: 1 << 24,
+    maxTotalBytes: () => 1 << 24,
+    onCharged: () => undefined,
+    limitsOf: () => ({ kickBehind: undefined, kickExpired: undefined, coalesce: undefined }),
     onError,
   });
   const { hub } = fanout;

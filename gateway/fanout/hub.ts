@@ -33,6 +33,8 @@ export interface HubOptions {
   readonly onClosed: (channel: ChannelState) => void;
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
+  /** Fixed wait before a flush of the channel, ms; undefined: as the load asks for. */
+  readonly coalesceMsOf: (channel: string) => number | undefined;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
@@ -80,7 +82,7 @@ interface Opening {
 }
 
 export const createHub = (options: HubOptions): Hub => {
-  const { broker, catchUp, markDirty, onClosed, metrics, boundsOf, onError } = options;
+  const { broker, catchUp, markDirty, onClosed, metrics, boundsOf, coalesceMsOf, onError } = options;
   const channels = new Map<string, ChannelState>();
   const openings = new Map<ChannelState, Opening>();
   let subscriptionCount = 0;
@@ -196,7 +198,7 @@ export const createHub = (options: HubOptions): Hub => {
   const subscribe = (subscriber: Subscriber, name: string, order: StartOrder = LIVE): Attached | Promise<Attached> => {
     let channel = channels.get(name);
     if (channel === undefined) {
-      channel = new ChannelState(name);
+      channel = new ChannelState(name, coalesceMsOf(name));
       channels.set(name, channel);
       openings.set(channel, { ready: open(channel) });
     }

@@ -26,7 +26,7 @@ interface Started {
 }
 
 interface StartedFromHistory extends Started {
-  /** Head of the channel when its history was read. */
+  /** Head of the channel: when its history was read, or what its log has reached since. */
   readonly position: ChannelPosition;
 }
 
@@ -64,9 +64,12 @@ export const startCatchUp = (
   const isBeyond = ({ position }: HistoryPage): boolean =>
     isPosition && since.epoch === position.epoch && since.offset > position.offset;
   const read = async (): Promise<HistoryPage> => {
-    const page = await pages.read(channel.name, startOf(since), PAGE_MESSAGES);
-    // A shared page may be from before the publication that this client has already seen.
-    return isBeyond(page) ? pages.readFresh(channel.name, startOf(since), PAGE_MESSAGES) : page;
+    const page = await pages.read(channel.name, startOf(since), PAGE_MESSAGES, isPosition ? since.epoch : '');
+    // A shared page may be from before the publication that this client has already seen, or from before the numbering
+    // began again.
+    return isBeyond(page) || page.position.epoch !== log.epoch
+      ? pages.readFresh(channel.name, startOf(since), PAGE_MESSAGES)
+      : page;
   };
   return read().then((page) => {
     const start = isPosition ? since : positionBefore(page);
@@ -77,6 +80,8 @@ export const startCatchUp = (
     const recovered = !applyPolicy(policy, entries).some(isGap);
     // A page in another order than the cursor's, or of another epoch, is not one that follows it.
     if (subscription.behind !== null) catchUp.begin(subscription, start, policy === 'latest' ? null : page);
-    return { recovered, position: page.position };
+    const { epoch, head } = log;
+    const isOvertaken = epoch === page.position.epoch && head > page.position.offset;
+    return { recovered, position: isOvertaken ? { epoch, offset: head } : page.position };
   });
 };

@@ -7,6 +7,7 @@ import { NUMBERING_TTL_MS } from '../../broker/clock.ts';
 import type { Since } from '../../protocol/position.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import { createFanout } from './fanout.ts';
+import type { KickLimits } from './kicks.ts';
 import type { DeliveryPolicy } from './policy.ts';
 import { createTestSubscriber, type ReceivedMessage, type TestSubscriber } from './test-subscriber.ts';
 
@@ -32,6 +33,7 @@ interface Bounds {
 export interface NodeOptions {
   readonly bounds?: Bounds;
   readonly ringBytes?: number;
+  readonly kickLimits?: KickLimits;
   readonly lossy?: () => boolean;
   /** How long the answer to a read of history is on its way; it shows the channel as it was before. */
   readonly onTheWay?: () => Promise<unknown>;
@@ -39,8 +41,9 @@ export interface NodeOptions {
 
 export const setUp = async (options: NodeOptions = {}) => {
   const { bounds = { size: 1000, ttlMs: 60_000 }, ringBytes = 1 << 17, lossy = () => false } = options;
+  const { kickLimits = { kickBehind: undefined, kickExpired: undefined } } = options;
   let aheadMs = 0;
-  const clock = { nowMs: () => Date.now() + aheadMs, monotonicMs: () => performance.now() };
+  const clock = { nowMs: () => Date.now() + aheadMs, monotonicMs: () => performance.now() + aheadMs };
   const backplane = createMemoryBackplane({ clock });
   const own = createMemoryBroker({ backplane, node: 'own' });
   const publishers = ['one', 'two'].map((node) => createMemoryBroker({ backplane, node }));
@@ -65,7 +68,9 @@ export const setUp = async (options: NodeOptions = {}) => {
     boundsOf: () => bounds,
     delayMs: () => 0,
     maxChannelBytes: ringBytes,
-    maxTotalBytes: 1 << 26,
+    maxTotalBytes: () => 1 << 26,
+    onCharged: () => undefined,
+    limitsOf: () => ({ ...kickLimits, coalesce: undefined }),
     onError,
   });
   const { hub } = fanout;
@@ -90,6 +95,8 @@ export const setUp = async (options: NodeOptions = {}) => {
     headOf: async (channel: string): Promise<ChannelPosition> => (await own.history.positions([channel]))[0]!,
     readsSoFar: () => reads,
     /** Lets numbering and history of every channel end. */
+    /** Time passes without anything happening. */
+    pass: (ms: number) => (aheadMs += ms),
     forgetNumbering: () => (aheadMs += NUMBERING_TTL_MS + 1),
     async [Symbol.asyncDispose]() {
       fanout.close();

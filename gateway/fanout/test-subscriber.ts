@@ -21,6 +21,7 @@ export interface TestSubscriber extends Subscriber {
   buffered: number;
   open: boolean;
   lostFrames: number;
+  dismissed: boolean;
 }
 
 export const createTestSubscriber = (): TestSubscriber => {
@@ -35,6 +36,7 @@ export const createTestSubscriber = (): TestSubscriber => {
     buffered: 0,
     open: true,
     lostFrames: 0,
+    dismissed: false,
     received: () => frames.flatMap((frame) => JSON.parse(frame.toString()) as ReceivedMessage | ReceivedMessage[]),
     isOpen() {
       return this.open;
@@ -46,6 +48,10 @@ export const createTestSubscriber = (): TestSubscriber => {
     },
     bufferedBytes() {
       return this.buffered;
+    },
+    dismiss() {
+      this.dismissed = true;
+      this.parked = true;
     },
     handleLostFrame() {
       this.lostFrames++;

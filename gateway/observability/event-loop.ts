@@ -8,6 +8,13 @@ export interface EventLoopMeter {
   takeLag(): { readonly p50: number; readonly p99: number; readonly max: number };
   /** Median delay since the last `takeLag`, ms; starts no window. */
   readonly lagMs: number;
+  /** Mean delay since the last call, ms; starts a new window of its own. */
+  takeMeanLagMs(): number;
+  /**
+   * What the loop used of a core in the last sample, 0 to 1. A process that waits for a core while others have it looks busy
+   * by `utilisation` and has done nothing; one whose helper threads work has used a core and its loop is free.
+   */
+  readonly coreShare: number;
   close(): void;
 }
 
@@ -22,12 +29,22 @@ const seconds = (histogram: IntervalHistogram, percentile: number): number =>
 export const createEventLoopMeter = (): EventLoopMeter => {
   const histogram = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   histogram.enable();
+  const recent = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
+  recent.enable();
   let previous = performance.eventLoopUtilization();
+  let previousCpu = process.cpuUsage();
+  let previousMs = performance.now();
   let utilisation = 0;
+  let coreShare = 0;
   const timer = setInterval(() => {
     const current = performance.eventLoopUtilization();
     ({ utilization: utilisation } = performance.eventLoopUtilization(current, previous));
     previous = current;
+    const nowMs = performance.now();
+    const { user, system } = process.cpuUsage(previousCpu);
+    coreShare = Math.min(utilisation, (user + system) / 1000 / Math.max(1, nowMs - previousMs));
+    previousCpu = process.cpuUsage();
+    previousMs = nowMs;
   }, SAMPLE_MS);
   timer.unref();
 
@@ -37,6 +54,14 @@ export const createEventLoopMeter = (): EventLoopMeter => {
     },
     get lagMs() {
       return histogram.count === 0 ? 0 : seconds(histogram, 50) * 1000;
+    },
+    get coreShare() {
+      return coreShare;
+    },
+    takeMeanLagMs() {
+      const meanMs = recent.count === 0 ? 0 : Math.max(0, recent.mean / 1e6 - LAG_RESOLUTION_MS);
+      recent.reset();
+      return meanMs;
     },
     takeLag() {
       if (histogram.count === 0) return { p50: 0, p99: 0, max: 0 };
@@ -51,6 +76,7 @@ export const createEventLoopMeter = (): EventLoopMeter => {
     close() {
       clearInterval(timer);
       histogram.disable();
+      recent.disable();
     },
   };
 };

@@ -16,3 +16,7 @@ export const createLogger = ({ level, format, node }: LoggerOptions): Logger => 
   };
   return pino({ level, base: { node, pid: process.pid }, ...(format === 'pretty' ? { transport: pretty } : {}) });
 };
+
+/** Writes whatever level the node logs at; only `silent` silences it. */
+export const auditLoggerOf = (logger: Logger): Logger =>
+  logger.level === 'silent' ? logger : logger.child({}, { level: 'info' });

@@ -40,6 +40,21 @@ const closeNumbers = [
   ...Object.values(closeCodes).map(({ code }) => String(code)),
 ];
 
+/** Values of the `reason` of `weir_limited_total`: one per limit. */
+export const LIMIT_REASONS = [
+  'bytes',
+  'commands',
+  'publishes',
+  'channel_publishes',
+  'user_publishes',
+  'ip_publishes',
+  'api_key_publishes',
+  'subscriptions',
+  'user_subscriptions',
+  'user_connections',
+  'ip_connections',
+] as const;
+
 /** Latency from half a millisecond to ten seconds. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1, 2.5, 10] as const;
 
@@ -57,7 +72,35 @@ export const metricDeclarations = {
     'code',
     closeNumbers,
   ),
+  weir_connections_kicked_total: counterOf(
+    'Connections closed with 3008 because their namespace limits how far behind they may be, by reason.',
+    'reason',
+    ['behind', 'expired'],
+  ),
   weir_connections_refused_total: counter('Upgrades refused, by reason.', 'reason'),
+  weir_pings_sent_total: counter('Protocol pings sent to silent clients.'),
+  weir_pings_skipped_total: counter('Pings that were due and not sent, because something was heard from the client.'),
+  weir_ping_message_ratio: gauge(
+    'Pings per message since the previous scrape: pings sent over messages delivered and frames received. 0 without messages.',
+  ),
+  weir_connections_outside: gauge('Open connections that are not let in yet, silent ones included.'),
+  weir_admission_waiting: gauge('Clients that wait to be let in.'),
+  weir_admissions_total: counter(
+    'Clients that were let in or told to come later (outcome admitted, refused), by class (resume, authenticated, anonymous).',
+    'class',
+    'outcome',
+  ),
+  weir_admission_wait_seconds: histogram(SECONDS, 'Time from `connect` until the client was let in.'),
+  weir_limited_total: counterOf(
+    'Commands, requests and connections refused because of a limit, by reason.',
+    'reason',
+    LIMIT_REASONS,
+  ),
+  weir_limits_alone_total: counterOf(
+    'Times a limit over all nodes was held on this node alone, because the broker did not answer, by limit.',
+    'limit',
+    ['user_connections', 'user_publishes', 'ip_connections', 'ip_publishes'],
+  ),
   weir_subscriptions: gauge('Subscriptions of all connections.'),
   weir_channels: gauge('Channels with at least one subscription on this node.'),
 
@@ -119,6 +162,7 @@ export const metricDeclarations = {
     'ring',
     'history',
   ]),
+  weir_catch_up_seconds_total: counter('Time spent in turns of catch-up: work that gives way to live messages.'),
   weir_gaps_total: counterOf(
     'Gap receipts, by reason: lost once per channel, the others once per subscription that was sent one.',
     'reason',
@@ -133,6 +177,11 @@ export const metricDeclarations = {
   weir_broker_errors_total: counter('Background errors of the broker driver, by stage.', 'stage'),
 
   weir_http_requests_total: counter('HTTP requests, by route and status.', 'route', 'status'),
+  weir_api_keys_refused_total: counterOf(
+    'API keys refused, by reason (unknown; limited: too many unknown ones came from that address).',
+    'reason',
+    ['unknown', 'limited'],
+  ),
   weir_http_request_duration_seconds: histogram(
     SECONDS,
     'HTTP requests from their head to the answer, by route.',
@@ -144,7 +193,31 @@ export const metricDeclarations = {
     'quantile',
   ),
   weir_event_loop_utilization: gauge('Share of the last 100 ms in which the event loop was busy, 0 to 1.'),
-  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs and inbound buffers.'),
+  weir_overload_level: gauge('Rungs of the overload ladder that are engaged, 0 to 8.'),
+  weir_overload_rung: gauge('1 while the rung is engaged and the signal is a reason, else 0.', 'rung', 'reason'),
+  weir_overload_engaged_total: counter(
+    'Times a rung was engaged, by rung and the signals that pressed.',
+    'rung',
+    'reason',
+  ),
+  weir_overload_signal_ratio: gauge(
+    'Signals of overload as a share of their threshold: from 1 on one presses.',
+    'signal',
+  ),
+  weir_overload_refusals_total: counter(
+    'Connections and publishes turned away and idle connections asked to leave, by the rung that did it.',
+    'rung',
+  ),
+  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs, requests and pages of history.'),
+  weir_budget_bytes: gauge(
+    'What counts against the memory budget, by part: outboxes with the most each ever held, rings, requests, pages.',
+    'part',
+  ),
+  weir_budget_relief_total: counterOf(
+    'Measures to stay within the memory budget: rings shrunk, connections parked, to be closed with 3008, of these (and of the kicked) cut because they did not drain, requests refused.',
+    'measure',
+    ['rings', 'parked', 'closed', 'cut', 'refused'],
+  ),
 } as const satisfies Record<string, MetricDeclaration>;
 
 export type MetricName = keyof typeof metricDeclarations;

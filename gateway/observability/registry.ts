@@ -11,7 +11,13 @@ export interface HotCounters {
   framesSent: number;
   bytesSent: number;
   flushes: number;
+  /** Time spent in flushes of live messages, ms. */
+  flushingMs: number;
+  /** Time spent in turns of catch-up, ms. */
+  catchingUpMs: number;
   connectionsOpened: number;
+  pingsSent: number;
+  pingsSkipped: number;
   /** Sum of weir_publications_total over its labels. */
   published: number;
 }
@@ -39,6 +45,12 @@ const HOT: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
   weir_bytes_sent_total: 'bytesSent',
   weir_flushes_total: 'flushes',
   weir_connections_opened_total: 'connectionsOpened',
+  weir_pings_sent_total: 'pingsSent',
+  weir_pings_skipped_total: 'pingsSkipped',
+};
+/** Hot counters of time, ms, exported in seconds. */
+const HOT_MS: Readonly<Partial<Record<MetricName, keyof HotCounters>>> = {
+  weir_catch_up_seconds_total: 'catchingUpMs',
 };
 
 export const createMetricsRegistry = (): MetricsRegistry => {
@@ -51,7 +63,11 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     framesSent: 0,
     bytesSent: 0,
     flushes: 0,
+    flushingMs: 0,
+    catchingUpMs: 0,
     connectionsOpened: 0,
+    pingsSent: 0,
+    pingsSkipped: 0,
     published: 0,
   };
   const counters = new Map<MetricName, Counter>();
@@ -62,7 +78,8 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     const name = key as MetricName;
     const base = { name, help: declaration.help, labelNames: [...declaration.labels], registers: [registry] };
     if (declaration.type === 'counter') {
-      const field = HOT[name];
+      const field = HOT[name] ?? HOT_MS[name];
+      const scale = name in HOT_MS ? 1 / 1000 : 1;
       if (field === undefined) {
         const metric = new Counter(base);
         for (const value of declaration.known ?? []) metric.inc({ [declaration.labels[0]!]: value }, 0);
@@ -72,7 +89,7 @@ export const createMetricsRegistry = (): MetricsRegistry => {
           ...base,
           collect() {
             this.reset();
-            this.inc(hot[field]);
+            this.inc(hot[field] * scale);
           },
         });
     } else if (declaration.type === 'histogram') {

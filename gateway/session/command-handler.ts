@@ -8,9 +8,9 @@ import type { SessionServices } from './services.ts';
 /** The success reply of a command; its id is filled in by whoever runs the command. */
 export type CommandReply = Exclude<Reply, { type: 'history' | 'error' }> | HistoryReply;
 
-/** Throws or rejects with `Failure` when it cannot be done. */
+/** Throws or rejects with `Failure` when it cannot be done; undefined when the connection was closed instead. */
 export type CommandHandler<T extends CommandType> = (
   connection: Connection,
   command: CommandOf<T>,
   services: SessionServices,
-) => CommandReply | Promise<CommandReply>;
+) => CommandReply | Promise<CommandReply> | undefined;

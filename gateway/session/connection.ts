@@ -6,12 +6,16 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
+import { Account } from '../access/limits/account.ts';
+import { LimitReached } from '../access/limits/limit-reached.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Who } from '../access/rights.ts';
 import type { Identity } from '../access/tokens/claims.ts';
-import type { IdSource } from '../clock.ts';
+import type { Clock, IdSource } from '../clock.ts';
 import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
+import type { Debtor } from '../fanout/byte-budget.ts';
 import type { Attached } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
@@ -20,11 +24,13 @@ import type { Socket, SocketListener } from '../transports/socket.ts';
 export interface ConnectionHost {
   readonly metrics: MetricsRegistry;
   readonly ids: IdSource;
-  /** Unix time, ms. */
-  nowMs(): number;
+  readonly limits: Pick<Limits, 'ofConnection' | 'handleRefusal'>;
+  readonly clock: Clock;
   readonly maxFrameBytes: number;
   /** Bytes a socket may have outstanding when a reply is added, before its connection ends with 3008. */
   readonly maxOutboxBytes: number;
+  /** The outbox of a connection holds more than ever before. */
+  onHeld(connection: Connection, bytes: number): void;
   /** Runs a command and sends its reply. Never throws. */
   run(connection: Connection, command: Command): void;
   /** Any thrown value as what the client may know of it. */
@@ -32,6 +38,8 @@ export interface ConnectionHost {
   unsubscribe(subscription: Subscription): void;
   /** Called once per connection, while its subscriptions are still there. */
   onClosing(connection: Connection, code: number): void;
+  /** The connection gets nothing more and is to be ended. */
+  onDismissed(connection: Connection): void;
   /** The socket's backlog shrank. */
   onDrain(connection: Connection): void;
   /** Called once per connection, after its subscriptions ended. */
@@ -69,7 +77,7 @@ export interface HeldCommand {
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
 
-export class Connection implements Subscriber, SocketListener {
+export class Connection implements Subscriber, SocketListener, Debtor {
   readonly id: string;
   /** The id it got, until it continues an earlier session. */
   session: string;
@@ -77,6 +85,7 @@ export class Connection implements Subscriber, SocketListener {
   /** Address of the client, as far as proxies are trusted. */
   readonly address: string;
   readonly subscriptions = new Map<string, SubscriptionEntry>();
+  readonly account = new Account();
   /** What the token of the connection says; null without one. */
   identity: Identity | null = null;
   state: ConnectionState = 'open';
@@ -98,9 +107,15 @@ export class Connection implements Subscriber, SocketListener {
   pendingBytes = 0;
   /** What the command being run came in, bytes: its share of the frame. */
   commandBytes = 0;
+  /** When it sent its newest frame or was opened, monotonic ms. */
+  heardAtMs: number;
   pendingHead: Subscription | null = null;
   parked = false;
   lane: Lane | null = null;
+  /** Most that its outbox held so far, bytes; the budget keeps it. */
+  heldBytes = 0;
+  /** It is to go as soon as its outbox has drained, and is sent nothing more. */
+  dismissed = false;
   private socket: Socket | null;
   private readonly host: ConnectionHost;
   private badRequests = 0;
@@ -110,9 +125,10 @@ export class Connection implements Subscriber, SocketListener {
     this.dialect = dialect;
     this.address = address;
     this.host = host;
+    this.heardAtMs = host.clock.monotonicMs();
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
-    this.openedAtMs = host.nowMs();
+    this.openedAtMs = host.clock.nowMs();
   }
 
   get who(): Who {
@@ -133,21 +149,39 @@ export class Connection implements Subscriber, SocketListener {
     const { hot } = this.host.metrics;
     hot.framesReceived++;
     hot.bytesReceived += bytes;
+    const nowMs = this.host.clock.monotonicMs();
+    this.heardAtMs = nowMs;
+    const limits = this.host.limits.ofConnection;
+    const frameDelayMs = limits.takeFrame(this.account, nowMs, bytes);
     const commands = this.dialect.decode(frame);
-    this.commandBytes = bytes / commands.length;
     for (const decoded of commands) {
       if (this.socket === null) return;
-      this.handleDecoded(decoded);
+      // What ran before may have changed it: commands that waited bring their own.
+      this.commandBytes = bytes / commands.length;
+      const type = decoded.kind === 'command' ? decoded.command.type : undefined;
+      const delayMs = frameDelayMs > 0 ? frameDelayMs : limits.takeCommand(this.account, nowMs, type);
+      if (delayMs === 0) this.handleDecoded(decoded);
+      else this.refuse(decoded, frameDelayMs > 0 ? 'bytes' : 'commands', delayMs);
     }
   }
 
-  /** Something the dialect cannot carry at all, such as a binary frame. */
-  handleMalformed(message: string): void {
+  /** The dialects speak text only. */
+  handleBinary(): void {
+    const message = 'expected a text frame, got a binary one';
     this.handleDecoded({ kind: 'error', error: 'badRequest', message });
+  }
+
+  handleFlooded(): void {
+    this.close(closeCodes.tooSlow.code, closeCodes.tooSlow.name);
   }
 
   handleTooBig(): void {
     this.close(closeCodes.messageTooBig.code, `expected frames of at most ${this.host.maxFrameBytes} bytes`);
+  }
+
+  private refuse(decoded: Decoded, reason: 'bytes' | 'commands', delayMs: number): void {
+    const id = decoded.kind === 'command' ? decoded.command.id : decoded.id;
+    this.replyFailure(id, new LimitReached(reason, `too many ${reason} by this connection`, delayMs));
   }
 
   private handleDecoded(decoded: Decoded): void {
@@ -165,7 +199,7 @@ export class Connection implements Subscriber, SocketListener {
 
   /** Sends a reply or push; nothing, not even its encoding, when the socket is gone. */
   send(message: Outgoing): void {
-    if (this.socket === null) return;
+    if (this.socket === null || this.dismissed) return;
     const frame = this.dialect.encode(message);
     this.socket.send(frame);
     // Messages stop before; what is left to bound is a client that asks much and does not read the answers.
@@ -182,6 +216,9 @@ export class Connection implements Subscriber, SocketListener {
     const { message, retryAfterMs } = failure;
     this.keepRefusal({ code, message, time: this.host.nowMs() });
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
+    if (!(failure instanceof LimitReached)) return;
+    const ending = this.host.limits.handleRefusal(this.account, failure.reason);
+    if (ending !== undefined) this.close(ending.code, ending.reason);
   }
 
   private keepRefusal(refusal: Refusal): void {
@@ -195,6 +232,22 @@ export class Connection implements Subscriber, SocketListener {
     if (socket === null) return;
     this.handleClosed(code);
     socket.end(code, reason);
+  }
+
+  /** Ends the connection at once, without a close frame: it would not be read. `code` is what is counted. Idempotent. */
+  cut(code: number): void {
+    const { socket } = this;
+    if (socket === null) return;
+    this.handleClosed(code);
+    socket.cut();
+  }
+
+  /** Idempotent. */
+  dismiss(): void {
+    if (this.socket === null || this.dismissed) return;
+    this.dismissed = true;
+    this.parked = true;
+    this.host.onDismissed(this);
   }
 
   /** The socket is gone, by whatever side: everything this connection held is given back. Idempotent. */
@@ -218,14 +271,22 @@ export class Connection implements Subscriber, SocketListener {
 
   cork(write: () => void): void {
     this.socket?.cork(write);
+    this.bufferedBytes();
   }
 
   bufferedBytes(): number {
-    return this.socket?.bufferedBytes() ?? 0;
+    const bytes = this.socket?.bufferedBytes() ?? 0;
+    // Whoever sends looks at the outbox afterwards, so this sees its peaks.
+    if (bytes > this.heldBytes && bytes !== Infinity) this.host.onHeld(this, bytes);
+    return bytes;
   }
 
   handleLostFrame(): void {
     this.close(closeCodes.stateLost.code, closeCodes.stateLost.name);
+  }
+
+  handleNoPong(): void {
+    this.close(closeCodes.noPong.code, closeCodes.noPong.name);
   }
 
   handleDrain(): void {

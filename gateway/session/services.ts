@@ -3,11 +3,13 @@ import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
+import type { Limits } from '../access/limits/limits.ts';
 import type { Access } from '../access/access.ts';
 import type { Revocations } from '../access/revocations.ts';
 import type { TokenVerifier } from '../access/tokens/verifier.ts';
 import type { Publishing } from '../channels/publishing.ts';
 import type { HistoryReading } from '../channels/reading.ts';
+import type { Overload } from '../overload/overload.ts';
 import type { Failure } from '../failure.ts';
 import type { Connection } from './connection.ts';
 import type { Sessions } from './continuation/sessions.ts';
@@ -23,6 +25,11 @@ export interface SessionSettings {
   readonly anonymous: boolean;
 }
 
+export interface RequestBudget {
+  readonly isFull: boolean;
+  charge(part: 'requests', bytes: number): void;
+}
+
 export interface SessionServices {
   readonly settings: SessionSettings;
   readonly hub: Hub;
@@ -31,6 +38,11 @@ export interface SessionServices {
   readonly publishing: Publishing;
   readonly reading: HistoryReading;
   readonly sessions: Sessions;
+  readonly limits: Limits;
+  /** What unanswered commands hold counts as long as they are worked on. */
+  readonly budget: RequestBudget;
+  /** Who may still come and publish. */
+  readonly overload: Pick<Overload, 'refuseConnect' | 'refusePublish'>;
   readonly tokens: Pick<TokenVerifier, 'verify'>;
   readonly revocations: Pick<Revocations, 'isRevoked' | 'isSessionRevoked'>;
   readonly directory: Pick<Directory, 'identify'>;

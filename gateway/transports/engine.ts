@@ -4,7 +4,33 @@ import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
 
 export type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
 
-export const createApp = (): TemplatedApp => uWS.App();
+/** Files of a TLS listener, checked before: the engine only says that they are wrong. */
+export interface Tls {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly passphrase: string | undefined;
+}
+
+/** With forward secrecy and authenticated encryption; TLS 1.3 has its own. The engine takes nothing older than TLS 1.2. */
+const TLS_1_2_CIPHERS = [
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+].join(':');
+
+/** Serves plain HTTP, or HTTPS when there are files for it. */
+export const createApp = (tls?: Tls): TemplatedApp =>
+  tls === undefined
+    ? uWS.App()
+    : uWS.SSLApp({
+        cert_file_name: tls.certFile,
+        key_file_name: tls.keyFile,
+        ...(tls.passphrase !== undefined && { passphrase: tls.passphrase }),
+        ssl_ciphers: TLS_1_2_CIPHERS,
+      });
 
 export interface Listener {
   readonly port: number;

@@ -12,6 +12,9 @@ export interface RequestHead {
   readonly query: URLSearchParams;
   /** The credential of `Authorization: Bearer` or `X-API-Key`; undefined when there is none. */
   readonly credential: string | undefined;
+  /** What the socket says; `realIpHeader` is what a proxy says, or ''. */
+  readonly remoteAddress: string;
+  readonly realIpHeader: string;
 }
 
 export interface HttpAnswer {
@@ -21,7 +24,7 @@ export interface HttpAnswer {
 }
 
 /** What is wrong with a request as such. */
-export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'badPath';
+export type HttpProblem = 'bodyTooLarge' | 'bodyTimeout' | 'noRoom' | 'badPath' | 'wrongHost';
 
 /** What a route does, decided on the head alone: nothing of a body is kept before somebody wants it. */
 export type HeadDecision =
@@ -32,12 +35,20 @@ export type HeadDecision =
 
 /** Nothing in here throws, and no promise rejects: failures are answers. */
 export interface RouteOptions {
+  /** Whether the `Host` header names something that is answered for; undefined: not asked. */
+  readonly acceptsHost?: ((host: string) => boolean) | undefined;
+  /** Headers of every answer. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly maxBodyBytes: number;
   /** Time for a body to arrive, ms. */
   readonly requestTimeoutMs: number;
   /** Monotonic time, ms. */
   readonly nowMs: () => number;
   readonly decide: (head: RequestHead) => HeadDecision;
+  /** Takes account of so much more that is kept of bodies, bytes, or refuses it. */
+  readonly mayKeep: (bytes: number) => boolean;
+  /** What was kept is let go of, bytes. */
+  readonly onReleased: (bytes: number) => void;
   /** The answer to a request that is wrong as such. */
   readonly refuse: (problem: HttpProblem) => HttpAnswer;
   /** Told about every answer, also when nobody is there any more to get it; `durationMs` counts from the head. */
@@ -69,14 +80,17 @@ export interface WriteOptions {
   readonly after?: 'keep-alive' | 'close';
   /** `head` leaves the body out and tells its length. Default `whole`. */
   readonly form?: 'whole' | 'head';
+  /** Headers beside those of the answer. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Writes an answer; the caller knows that the response is still there. */
 export const writeAnswer = (res: EngineResponse, answer: HttpAnswer, options: WriteOptions = {}): void => {
-  const { after = 'keep-alive', form = 'whole' } = options;
+  const { after = 'keep-alive', form = 'whole', headers = {} } = options;
   res.cork(() => {
     res.writeStatus(STATUS_TEXT[answer.status] ?? `${answer.status} Status`);
     for (const name in answer.headers) res.writeHeader(name, answer.headers[name]!);
+    for (const name in headers) res.writeHeader(name, headers[name]!);
     if (form === 'head') {
       // Told the length, the engine would wait for a body of that length and answer nothing more on this connection.
       res.writeHeader('content-length', String(Buffer.byteLength(answer.body)));
@@ -111,6 +125,36 @@ const decodeParams = (req: EngineRequest, count: number): string[] | undefined =
 const hasBody = (req: EngineRequest): boolean =>
   req.getHeader('transfer-encoding') !== '' || !['', '0'].includes(req.getHeader('content-length'));
 
+const decideOnHead = (
+  req: EngineRequest,
+  res: EngineResponse,
+  method: string,
+  paramCount: number,
+  options: RouteOptions,
+): HeadDecision => {
+  if (options.acceptsHost?.(req.getHeader('host')) === false) {
+    return { kind: 'answer', answer: options.refuse('wrongHost') };
+  }
+  const params = decodeParams(req, paramCount);
+  if (params === undefined) return { kind: 'answer', answer: options.refuse('badPath') };
+  return options.decide({
+    method,
+    path: req.getUrl(),
+    params,
+    query: new URLSearchParams(req.getQuery()),
+    credential: credentialOf(req),
+    remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString(),
+    realIpHeader: req.getHeader('x-real-ip'),
+  });
+};
+/** What is wrong with a request whose body was not read to its end. */
+const PROBLEM_OF = {
+  tooLarge: 'bodyTooLarge',
+  tooSlow: 'bodyTimeout',
+  noRoom: 'noRoom',
+  discarded: 'bodyTooLarge',
+} as const satisfies Record<string, HttpProblem>;
+
 const serve =
   (paramCount: number, options: RouteOptions) =>
   (res: EngineResponse, req: EngineRequest): void => {
@@ -120,46 +164,51 @@ const serve =
     const announcesBody = hasBody(req);
     let aborted = false;
     let stopReading = (): void => undefined;
+    let keptBytes = 0;
+    const mayKeep = (bytes: number): boolean => {
+      if (!options.mayKeep(bytes)) return false;
+      keptBytes += bytes;
+      return true;
+    };
+    const releaseKept = (): void => {
+      if (keptBytes > 0) options.onReleased(keptBytes);
+      keptBytes = 0;
+    };
     res.onAborted(() => {
       aborted = true;
       stopReading();
     });
     const answer = (result: HttpAnswer, after: WriteOptions['after'] = 'keep-alive'): void => {
+      releaseKept();
       options.onAnswer(result, options.nowMs() - startedMs);
-      if (!aborted) writeAnswer(res, result, { after, form });
+      if (!aborted) writeAnswer(res, result, { after, form, headers: options.headers });
     };
     const answerLater = (result: HttpAnswer | Promise<HttpAnswer>, after?: WriteOptions['after']): void => {
       if (result instanceof Promise) void result.then((settled) => answer(settled, after));
       else answer(result, after);
     };
 
-    const params = decodeParams(req, paramCount);
-    const decision: HeadDecision =
-      params === undefined
-        ? { kind: 'answer', answer: options.refuse('badPath') }
-        : options.decide({
-            method,
-            path: req.getUrl(),
-            params,
-            query: new URLSearchParams(req.getQuery()),
-            credential: credentialOf(req),
-          });
+    const decision = decideOnHead(req, res, method, paramCount, options);
     if (decision.kind === 'answer' && !announcesBody) {
       answerLater(decision.answer);
       return;
     }
     const { maxBodyBytes, requestTimeoutMs } = options;
     const purpose = decision.kind === 'answer' ? 'discard' : 'keep';
-    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose }, (outcome) => {
+    const reader = readBody(res, { maxBodyBytes, requestTimeoutMs, purpose, mayKeep }, (outcome) => {
+      stopReading = () => undefined;
       if (decision.kind === 'answer')
         answerLater(
           decision.answer,
           outcome.kind === 'discarded' && outcome.rest === 'nothing' ? 'keep-alive' : 'close',
         );
       else if (outcome.kind === 'whole') answerLater(decision.handle(outcome.body));
-      else answer(options.refuse(outcome.kind === 'tooSlow' ? 'bodyTimeout' : 'bodyTooLarge'), 'close');
+      else answer(options.refuse(PROBLEM_OF[outcome.kind]), 'close');
     });
-    stopReading = () => reader.abort();
+    stopReading = () => {
+      reader.abort();
+      releaseKept();
+    };
   };
 
 /** Registers one route. `path` may hold `:name` parameters. A GET route answers HEAD too, without the body. */

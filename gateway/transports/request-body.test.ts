@@ -11,7 +11,7 @@ const reading = (options: Partial<BodyOptions> = {}) => {
   const res = { onData: (handler: typeof onData) => void (onData = handler) } as unknown as HttpResponse;
   const reader = readBody(
     res,
-    { maxBodyBytes: 10, requestTimeoutMs: 1000, purpose: 'keep', ...options },
+    { maxBodyBytes: 10, requestTimeoutMs: 1000, purpose: 'keep', mayKeep: () => true, ...options },
     (outcome) => void outcomes.push(outcome),
   );
   const deliver: Deliver = (text, isLast) => onData!(new TextEncoder().encode(text).buffer, isLast);
@@ -30,6 +30,24 @@ describe('a body that is kept', () => {
     vi.runAllTicks();
     vi.advanceTimersByTime(0);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('for which there is no room is read to its end, unkept, and only then refused', () => {
+    let room = 4;
+    const asked: number[] = [];
+    const { outcomes, deliver } = reading({
+      mayKeep(bytes) {
+        asked.push(bytes);
+        return (room -= bytes) >= 0;
+      },
+    });
+    deliver('abc', false);
+    deliver('de', false);
+    deliver('f', false);
+    expect(outcomes).toEqual([]);
+    deliver('', true);
+    expect(outcomes).toEqual([{ kind: 'noRoom' }]);
+    expect(asked).toEqual([3, 2]);
   });
 
   it('that stops, or never begins, is too slow', () => {

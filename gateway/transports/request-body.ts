@@ -6,7 +6,8 @@ export type BodyOutcome =
   | { readonly kind: 'whole'; readonly body: Buffer }
   /** A body nobody wanted is gone: to its end, or as far as is sensible. */
   | { readonly kind: 'discarded'; readonly rest: 'nothing' | 'more' }
-  | { readonly kind: 'tooLarge' | 'tooSlow' };
+  /** `noRoom`: the node keeps as much for others as it may. */
+  | { readonly kind: 'tooLarge' | 'tooSlow' | 'noRoom' };
 
 export interface BodyOptions {
   readonly maxBodyBytes: number;
@@ -14,6 +15,8 @@ export interface BodyOptions {
   readonly requestTimeoutMs: number;
   /** `discard` keeps nothing of it: the answer is known already. */
   readonly purpose: 'keep' | 'discard';
+  /** Asked before so much more is kept, bytes; what was kept is given back by whoever reads the outcome. */
+  readonly mayKeep: (bytes: number) => boolean;
 }
 
 /**
@@ -28,11 +31,12 @@ const DISCARD_FACTOR = 64;
  */
 export const readBody = (
   res: EngineResponse,
-  { maxBodyBytes, requestTimeoutMs, purpose }: BodyOptions,
+  { maxBodyBytes, requestTimeoutMs, purpose, mayKeep }: BodyOptions,
   onEnd: (outcome: BodyOutcome) => void,
 ): { abort(): void } => {
   let chunks: Buffer[] = [];
   let bytes = 0;
+  let hasNoRoom = false;
   let ended = false;
   let timer: NodeJS.Timeout | undefined;
   const stop = (): Buffer[] => {
@@ -46,15 +50,16 @@ export const readBody = (
     stop();
     onEnd(outcome);
   };
-  const isUnwanted = (): boolean => purpose === 'discard' || bytes > maxBodyBytes;
+  const isUnwanted = (): boolean => purpose === 'discard' || hasNoRoom || bytes > maxBodyBytes;
   const endUnwanted = (rest: 'nothing' | 'more'): void =>
-    end(purpose === 'discard' ? { kind: 'discarded', rest } : { kind: 'tooLarge' });
+    end(purpose === 'discard' ? { kind: 'discarded', rest } : { kind: hasNoRoom ? 'noRoom' : 'tooLarge' });
   const startTimer = (): void => {
     timer ??= setTimeout(() => (isUnwanted() ? endUnwanted('more') : end({ kind: 'tooSlow' })), requestTimeoutMs);
   };
   res.onData((chunk, isLast) => {
     if (ended) return;
     bytes += chunk.byteLength;
+    hasNoRoom ||= !isUnwanted() && !mayKeep(chunk.byteLength);
     if (isUnwanted()) {
       chunks = [];
       if (isLast) endUnwanted('nothing');

@@ -5,7 +5,7 @@
 import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
-import { idleTimeoutS } from './ping-interval.ts';
+import { type Beat, ENGINE_IDLE_TIMEOUT_S, type Heartbeats } from './heartbeat.ts';
 import type { Socket, SocketListener } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
@@ -20,13 +20,17 @@ type EngineSocket = WebSocket<SocketData>;
 export interface Handshake {
   /** Empty when the client sent none. */
   readonly origin: string;
-  /** Offered sub-protocols in order. */
+  /** Offered sub-protocols in order; a faulty list holds empty ones. */
   readonly subprotocols: readonly string[];
   readonly remoteAddress: string;
   readonly realIpHeader: string;
   readonly version: string;
   /** What the client wants to upgrade to. */
   readonly upgrade: string;
+  readonly connection: string;
+  readonly key: string;
+  readonly extensions: string;
+  readonly host: string;
 }
 
 export type HandshakeDecision =
@@ -38,8 +42,9 @@ export interface WebSocketOptions {
   readonly maxFrameBytes: number;
   /** Bytes the engine may buffer per socket; far above the bound at which connections are closed. */
   readonly maxBackpressureBytes: number;
-  /** Protocol pings after this long without traffic, ms; within `PING_INTERVAL_MS`. */
-  readonly pingIntervalMs: number;
+  /** Bytes that may wait for a client that goes on pinging without reading; beyond it `handleFlooded`. */
+  readonly maxControlBacklogBytes: number;
+  readonly heartbeats: Heartbeats;
   readonly onHandshake: (handshake: Handshake) => HandshakeDecision;
   readonly onOpen: (socket: Socket, address: string) => SocketListener;
 }
@@ -51,13 +56,20 @@ const ENGINE_FRAME_FACTOR = 2;
 class EngineBackedSocket implements Socket {
   private ws: EngineSocket | null;
   private hasDropped = false;
+  readonly beat: Beat;
 
-  constructor(ws: EngineSocket) {
+  constructor(ws: EngineSocket, heartbeats: Heartbeats, onNoPong: () => void) {
     this.ws = ws;
+    this.beat = heartbeats.add({
+      ping: () => void this.ws?.ping(),
+      bufferedBytes: () => this.bufferedBytes(),
+      handleNoPong: onNoPong,
+    });
   }
 
-  send(frame: Buffer | string): void {
-    if (this.ws?.send(frame, false) === SEND_DROPPED) this.hasDropped = true;
+  send(frame: Buffer | string, isBinary = false): void {
+    this.beat.sent(frame.length);
+    if (this.ws?.send(frame, isBinary) === SEND_DROPPED) this.hasDropped = true;
   }
 
   cork(write: () => void): void {
@@ -70,13 +82,20 @@ class EngineBackedSocket implements Socket {
 
   end(code: number, reason: string): void {
     const { ws } = this;
-    this.ws = null;
+    this.release();
     ws?.end(code, reason);
+  }
+
+  cut(): void {
+    const { ws } = this;
+    this.ws = null;
+    ws?.close();
   }
 
   /** The engine closed it. */
   release(): void {
     this.ws = null;
+    this.beat.end();
   }
 }
 
@@ -85,53 +104,69 @@ const SEND_DROPPED = 2;
 
 const textOf = (buffer: ArrayBuffer): string => Buffer.from(buffer).toString();
 
+const offeredIn = (header: string): string[] => (header === '' ? [] : header.split(',').map((name) => name.trim()));
+
 const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
   origin: req.getHeader('origin'),
-  subprotocols: req
-    .getHeader('sec-websocket-protocol')
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== ''),
+  subprotocols: offeredIn(req.getHeader('sec-websocket-protocol')),
   remoteAddress: textOf(res.getRemoteAddressAsText()),
   realIpHeader: req.getHeader('x-real-ip'),
   version: req.getHeader('sec-websocket-version'),
   upgrade: req.getHeader('upgrade'),
+  connection: req.getHeader('connection'),
+  key: req.getHeader('sec-websocket-key'),
+  extensions: req.getHeader('sec-websocket-extensions'),
+  host: req.getHeader('host'),
 });
 
 /** Serves a WebSocket path. A plain GET on it falls through to the HTTP routes. */
 export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSocketOptions): void => {
-  const { maxFrameBytes, onHandshake, onOpen } = options;
+  const { maxFrameBytes, heartbeats, onHandshake, onOpen } = options;
 
   app.ws<SocketData>(path, {
     compression: 0,
     maxPayloadLength: maxFrameBytes * ENGINE_FRAME_FACTOR,
     maxBackpressure: options.maxBackpressureBytes,
-    idleTimeout: idleTimeoutS(options.pingIntervalMs),
-    sendPingsAutomatically: true,
+    idleTimeout: ENGINE_IDLE_TIMEOUT_S,
+    sendPingsAutomatically: false,
 
     upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t) {
-      const decision = onHandshake(handshakeOf(res, req));
+      const handshake = handshakeOf(res, req);
+      const decision = onHandshake(handshake);
       if (decision.kind === 'refuse') {
         writeAnswer(res, decision.answer);
         return;
       }
       const data: SocketData = { address: decision.address, socket: undefined, listener: undefined };
-      const key = req.getHeader('sec-websocket-key');
-      res.upgrade(data, key, decision.subprotocol ?? '', req.getHeader('sec-websocket-extensions'), context);
+      const { key, extensions } = handshake;
+      res.upgrade(data, key, decision.subprotocol ?? '', extensions, context);
     },
 
     open(ws: EngineSocket) {
       const data = ws.getUserData();
-      data.socket = new EngineBackedSocket(ws);
+      data.socket = new EngineBackedSocket(ws, heartbeats, () => data.listener?.handleNoPong());
       data.listener = onOpen(data.socket, data.address);
     },
 
     message(ws: EngineSocket, message: ArrayBuffer, isBinary: boolean) {
-      const { listener } = ws.getUserData();
+      const { listener, socket } = ws.getUserData();
+      socket?.beat.heard();
       if (message.byteLength > maxFrameBytes) {
         listener?.handleTooBig();
-      } else if (isBinary) listener?.handleMalformed('expected a text frame, got a binary one');
+      } else if (isBinary) listener?.handleBinary(Buffer.from(message));
       else listener?.handleFrame(textOf(message), message.byteLength);
+    },
+
+    ping(ws: EngineSocket) {
+      // The engine has answered it already. Who pings on and reads no pong fills the engine's buffer, not ours.
+      const { listener, socket } = ws.getUserData();
+      if (socket === undefined) return;
+      socket.beat.heard();
+      if (socket.bufferedBytes() > options.maxControlBacklogBytes) listener?.handleFlooded();
+    },
+
+    pong(ws: EngineSocket) {
+      ws.getUserData().socket?.beat.heard();
     },
 
     drain(ws: EngineSocket) {

@@ -20,6 +20,8 @@ import { fanOut } from './rows/fan-out.ts';
 import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
 import { latency } from './rows/latency.ts';
+import { limits } from './rows/limits.ts';
+import { overload } from './rows/overload.ts';
 import { processRow } from './rows/process.ts';
 import { sockets } from './rows/sockets.ts';
 import { traffic } from './rows/traffic.ts';
@@ -34,8 +36,10 @@ export const clusterRows: readonly RowDefinition[] = [
   latency,
   fanOut,
   sockets,
+  limits,
   access,
   backpressure,
+  overload,
   broker,
   processRow,
   haproxy,
@@ -46,7 +50,7 @@ const datasource = { type: 'prometheus', uid: '${datasource}' };
 /** Vertical lines on every graph: the events that most often stand at the start of an incident. */
 const annotationQueries = createPromql({
   window: '1m',
-  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' } },
+  matchers: { weir: { job: 'weir' }, haproxy: { job: 'haproxy' }, balancer: { job: 'balancer' } },
 });
 export const annotations = [
   {

@@ -6,5 +6,9 @@ export const instanceVariable = 'instance';
 
 export const q = createPromql({
   window: '$__rate_interval',
-  matchers: { weir: { job: 'weir', instance: `=~$${instanceVariable}` }, haproxy: { job: 'haproxy' } },
+  matchers: {
+    weir: { job: 'weir', instance: `=~$${instanceVariable}` },
+    haproxy: { job: 'haproxy' },
+    balancer: { job: 'balancer' },
+  },
 });

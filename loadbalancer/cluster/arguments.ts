@@ -25,7 +25,7 @@ Starts Redis, gateway nodes and HAProxy on this machine, and stops them on Ctrl-
   --built              run dist/ as made by npm run build, instead of the sources
   --help               this text
 
-WEIR_… variables of the environment reach every node.`;
+WEIR_… variables of the environment reach every node, WEIR_AGENT_… the balancer agent.`;
 
 const MAX_NODES = 64;
 

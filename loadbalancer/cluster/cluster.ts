@@ -1,6 +1,7 @@
-// Starts a whole cluster on this machine: one Redis, the nodes, and HAProxy in front of them.
+// Starts a whole cluster on this machine: one Redis, the nodes, HAProxy in front of them, and the agent that tells it of them.
 import { randomBytes } from 'node:crypto';
 import type { BalanceProfile, HaproxyOptions } from '../haproxy-options.ts';
+import { type AgentProcess, startAgent } from './agent-process.ts';
 import { type HaproxyProcess, startHaproxy } from './haproxy-process.ts';
 import { type NodeEntry, type NodeProcess, startNode } from './node-process.ts';
 import { type RedisProcess, startRedis } from './redis-process.ts';
@@ -18,6 +19,8 @@ export interface ClusterOptions {
   readonly entry?: NodeEntry;
   /** Further environment of every node. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Further environment of the balancer agent. */
+  readonly agentEnv?: Readonly<Record<string, string>>;
   readonly balance?: BalanceProfile;
   /** Secret of the API key; random when absent. */
   readonly apiKey?: string;
@@ -31,6 +34,8 @@ export interface Cluster extends AsyncDisposable {
   /** Every node started, in order, also those that ended since. */
   readonly nodes: readonly NodeProcess[];
   readonly haproxy: HaproxyProcess;
+  /** Follows the registry of nodes in Redis and fills the slots of HAProxy. */
+  readonly agent: AgentProcess;
   /** For clients, through HAProxy: `http://127.0.0.1:<port>`. */
   readonly publicUrl: string;
   /** For backends and operators, through HAProxy's internal listener. */
@@ -38,11 +43,9 @@ export interface Cluster extends AsyncDisposable {
   /** `ws://127.0.0.1:<port>/v1/ws`, through HAProxy. */
   readonly wsUrl: string;
   readonly apiKey: string;
-  /** Starts one more node and lets HAProxy send to it. */
+  /** Starts one more node; resolves when HAProxy sends to it. */
   addNode(): Promise<NodeProcess>;
-  /** Makes HAProxy send to the nodes that run, and to no others. */
-  refreshMembership(): Promise<void>;
-  /** Nodes first, so that they drain while their clients can still be told; then HAProxy, then Redis. */
+  /** Nodes first, so that they drain while their clients can still be told; then the others. */
   stop(): Promise<void>;
 }
 
@@ -63,10 +66,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const nodes: NodeProcess[] = [];
   const redis = await startRedis({ port: options.redisPort });
   let haproxy: HaproxyProcess | undefined;
+  let agent: AgentProcess | undefined;
 
   const stop = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => node.stop()));
-    await haproxy?.stop();
+    await Promise.all([agent?.stop(), haproxy?.stop()]);
     await redis.stop();
   };
   const start = (index: number): Promise<NodeProcess> =>
@@ -91,15 +95,25 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       config: options.haproxyConfig,
     });
     const balancer = haproxy;
-    nodes.push(...(await startAll(Array.from({ length: options.nodes }, (_, index) => start(index)))));
-    const refreshMembership = async (): Promise<void> => {
-      await balancer.setNodes(nodes.filter((node) => node.exit() === undefined));
-    };
-    await refreshMembership();
+    const [starting, following] = await Promise.allSettled([
+      startAll(Array.from({ length: options.nodes }, (_, index) => start(index))),
+      startAgent({
+        redisUrl: redis.url,
+        haproxySocket: balancer.runtimeSocket,
+        entry: options.entry,
+        env: options.agentEnv,
+      }),
+    ]);
+    if (starting.status === 'fulfilled') nodes.push(...starting.value);
+    if (following.status === 'rejected') throw following.reason;
+    agent = following.value;
+    if (starting.status === 'rejected') throw starting.reason;
+    await balancer.nodesUp(nodes);
     return {
       redis,
       nodes,
       haproxy: balancer,
+      agent,
       publicUrl: balancer.publicUrl,
       apiUrl: balancer.apiUrl,
       wsUrl: `${balancer.publicUrl.replace('http:', 'ws:')}/v1/ws`,
@@ -107,10 +121,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       addNode: async () => {
         const node = await start(nodes.length);
         nodes.push(node);
-        await refreshMembership();
+        await balancer.nodesUp([node]);
         return node;
       },
-      refreshMembership,
       stop,
       [Symbol.asyncDispose]: stop,
     };

@@ -48,10 +48,14 @@ export interface HaproxyProcess extends AsyncDisposable {
   /** Statistics page; its `/metrics` is for Prometheus. */
   readonly statsUrl: string;
   readonly runtime: RuntimeApi;
+  /** Path of the socket of the Runtime API. */
+  readonly runtimeSocket: string;
   readonly exited: Promise<ProcessExit>;
   lastOutput(): string;
   /** Makes these nodes, and no others, take new sessions; resolves when each wanted node is up in both backends. */
   setNodes(nodes: readonly NodeAddress[]): Promise<MembershipResult>;
+  /** Resolves when each of these nodes is up in both backends, whoever put it there. */
+  nodesUp(nodes: readonly NodeAddress[]): Promise<void>;
   stop(): Promise<void>;
   kill(signal: NodeJS.Signals): void;
 }
@@ -69,13 +73,14 @@ export async function startHaproxy(options: LocalHaproxyOptions = {}): Promise<H
   const statsPort = options.statsPort ?? (await freePort());
   const slots = options.slots ?? DEFAULT_SLOTS;
   const directory = await temporaryDirectory('haproxy');
-  const runtimeSocket = join(directory.path, 'admin.sock');
+  const runtimeSocket = options.config?.runtimeSocket ?? join(directory.path, 'admin.sock');
   const runtime = createRuntimeApi(runtimeSocket);
   const process = await (async () => {
     const configFile = join(directory.path, 'haproxy.cfg');
     const config = renderHaproxyConfig({
       nodes: { kind: 'runtime', slots },
       runtimeSocket,
+      agentCheck: { intervalMs: 400 },
       publicBind: `127.0.0.1:${port}`,
       internalBind: `127.0.0.1:${internalPort}`,
       statsBind: `127.0.0.1:${statsPort}`,
@@ -113,6 +118,7 @@ export async function startHaproxy(options: LocalHaproxyOptions = {}): Promise<H
     apiUrl: `http://127.0.0.1:${internalPort}`,
     statsUrl: `http://127.0.0.1:${statsPort}`,
     runtime,
+    runtimeSocket,
     exited: process.exited,
     lastOutput: process.lastOutput,
     setNodes: async (nodes) => {
@@ -121,6 +127,7 @@ export async function startHaproxy(options: LocalHaproxyOptions = {}): Promise<H
       await allUp(runtime, nodes);
       return result;
     },
+    nodesUp: (nodes) => allUp(runtime, nodes),
     stop,
     kill: process.kill,
     [Symbol.asyncDispose]: stop,

@@ -31,19 +31,25 @@ const print = (line = ''): void => {
   process.stdout.write(`${line}\n`);
 };
 
-function passedOn(environment: NodeJS.ProcessEnv): Record<string, string> {
-  const passed: Record<string, string> = {};
+/** The one variable of nodes whose name begins like those of the balancer agent. */
+const CHECK_PORT = 'WEIR_AGENT_CHECK_PORT';
+const isOfAgent = (key: string): boolean => key.startsWith('WEIR_AGENT_') && key !== CHECK_PORT;
+
+function passedOn(environment: NodeJS.ProcessEnv): Record<'env' | 'agentEnv', Record<string, string>> {
+  const passed = { env: {}, agentEnv: {} } as Record<'env' | 'agentEnv', Record<string, string>>;
   for (const [key, value] of Object.entries(environment)) {
-    if (value !== undefined && key.startsWith('WEIR_') && !OWN_VARIABLES.has(key)) passed[key] = value;
+    if (value === undefined || !key.startsWith('WEIR_') || OWN_VARIABLES.has(key)) continue;
+    passed[isOfAgent(key) ? 'agentEnv' : 'env'][key] = value;
   }
   return passed;
 }
 
 function membersOf(cluster: Cluster): Member[] {
-  const { redis, nodes, haproxy } = cluster;
+  const { redis, nodes, haproxy, agent } = cluster;
   return [
     { ...redis, name: 'redis', where: redis.url },
     ...nodes.map((node) => ({ ...node, where: node.url })),
+    { ...agent, name: 'agent', where: `${agent.url} (/health, /metrics)` },
     { ...haproxy, name: 'haproxy', where: `${haproxy.publicUrl} (clients), ${haproxy.apiUrl} (backends, console)` },
   ];
 }
@@ -87,7 +93,7 @@ async function run(values: ClusterArguments): Promise<void> {
     haproxyStatsPort: await freePort(PREFERRED.statsPort),
   };
   const { nodes, redisPort, balance, entry } = values;
-  const starting = startCluster({ ...ports, nodes, redisPort, balance, entry, env: passedOn(process.env) });
+  const starting = startCluster({ ...ports, nodes, redisPort, balance, entry, ...passedOn(process.env) });
   const stop = async (): Promise<void> => {
     print('stopping …');
     await (await starting).stop();

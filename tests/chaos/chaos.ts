@@ -5,11 +5,21 @@ import { type FaultyCluster, startFaultyCluster } from './faulty-cluster.ts';
 import { startPublishers } from './publishers.ts';
 import { checkChannel, type LoggedMessage, type Position, type Violation } from './recorder.ts';
 import { type RecordingClient, startRecordingClient } from './recording-client.ts';
-import { createRandom, describeStep, type FaultKind, planSteps, type Step } from './scenario.ts';
+import {
+  createRandom,
+  type Deployment,
+  describeStep,
+  type FaultKind,
+  KINDS,
+  planSteps,
+  type Step,
+} from './scenario.ts';
 
 export interface ChaosOptions {
   readonly seed: number;
   readonly durationMs: number;
+  readonly deployment: Deployment;
+  /** All that can happen to the deployment when absent. */
   readonly kinds?: readonly FaultKind[];
   readonly entry?: 'source' | 'built';
   readonly say: (line: string) => void;
@@ -66,7 +76,7 @@ const reportOf = (
   clients: readonly RecordingClient[],
 ): string =>
   [
-    `seed ${options.seed}, ${options.durationMs} ms: ${violations.length} violations`,
+    `${options.deployment}, seed ${options.seed}, ${options.durationMs} ms: ${violations.length} violations`,
     ...violations.slice(0, SHOWN_VIOLATIONS),
     'steps:',
     ...steps.map(describeStep),
@@ -81,8 +91,9 @@ const reportOf = (
   ].join('\n');
 
 export const runChaos = async (options: ChaosOptions): Promise<ChaosResult> => {
-  options.say(`chaos seed ${options.seed}, ${options.durationMs} ms`);
-  await using cluster = await startFaultyCluster(NODES, options.entry ?? 'source');
+  const { deployment, entry = 'source' } = options;
+  options.say(`chaos on ${deployment}, seed ${options.seed}, ${options.durationMs} ms`);
+  await using cluster = await startFaultyCluster({ nodes: NODES, deployment, entry });
   const random = createRandom(options.seed + 1);
   const clients = Array.from({ length: CLIENTS }, (_, index) =>
     startRecordingClient({ name: `client-${index + 1}`, url: cluster.wsUrl, channels: channelsOf(index), random }),
@@ -100,7 +111,8 @@ const breakAndJudge = async (
   clients: readonly RecordingClient[],
 ): Promise<ChaosResult> => {
   const { say } = options;
-  const steps = planSteps({ ...options, nodes: NODES, clients: CLIENTS });
+  const kinds = options.kinds ?? KINDS[options.deployment];
+  const steps = planSteps({ ...options, kinds, nodes: NODES, clients: CLIENTS });
   const publishers = startPublishers({
     channels: CHANNELS,
     perChannel: 2,

@@ -1,14 +1,16 @@
 // `npm run chaos`: one long run, or one seed again.
 import { parseArgs } from 'node:util';
 import { runChaos } from './chaos.ts';
-import { ALL_KINDS } from './scenario.ts';
+import { type Deployment, type FaultKind, KINDS } from './scenario.ts';
 
 const USAGE = `Usage: npm run chaos -- [options]
 Breaks a real cluster at random for a while and checks that nothing is lost in silence.
 
+  --redis <a,b>    standalone, sentinel: each in a run of its own (both)
   --seed <n>       steps of an earlier run again (random)
-  --minutes <m>    how long it is broken (1)
-  --steps <a,b>    ${ALL_KINDS.join(', ')} (all but the last two)
+  --minutes <m>    how long each is broken (1)
+  --steps <a,b>    of standalone: ${KINDS.standalone.join(', ')};
+                   of sentinel: ${KINDS.sentinel.join(', ')} (all)
   --help           this text
 `;
 /** sysexits.h EX_USAGE. */
@@ -18,8 +20,20 @@ const SEEDS = 1_000_000;
 
 class UsageError extends Error {}
 
+const ALL_KINDS = [...new Set(Object.values(KINDS).flat())];
+const DEPLOYMENTS: readonly Deployment[] = ['standalone', 'sentinel'];
+
+/** A comma list of known names; undefined when there is none. */
+const pick = <Name extends string>(option: string, text: string | undefined, known: readonly Name[]) =>
+  text?.split(',').map((name) => {
+    const found = known.find((candidate) => candidate === name.trim());
+    if (found === undefined) throw new UsageError(`--${option}: one of ${known.join(', ')} expected, got "${name}"`);
+    return found;
+  });
+
 const read = () => {
   const options = {
+    redis: { type: 'string' },
     seed: { type: 'string' },
     minutes: { type: 'string' },
     steps: { type: 'string' },
@@ -31,16 +45,19 @@ const read = () => {
     throw new UsageError(`--seed: an integer expected, got "${values.seed}"`);
   const minutes = Number(values.minutes ?? '1');
   if (!(minutes > 0)) throw new UsageError(`--minutes: a number above 0 expected, got "${values.minutes}"`);
-  const kinds = values.steps?.split(',').map((name) => {
-    const kind = ALL_KINDS.find((candidate) => candidate === name.trim());
-    if (kind === undefined) throw new UsageError(`--steps: one of ${ALL_KINDS.join(', ')} expected, got "${name}"`);
-    return kind;
+  const deployments = pick('redis', values.redis, DEPLOYMENTS) ?? DEPLOYMENTS;
+  const named = pick<FaultKind>('steps', values.steps, ALL_KINDS);
+  const runs = deployments.map((deployment) => {
+    const kinds = KINDS[deployment].filter((kind) => named?.includes(kind) ?? true);
+    if (kinds.length === 0)
+      throw new UsageError(`--steps: none of them happens to ${deployment}; name one with --redis`);
+    return { deployment, kinds };
   });
   return {
     help: values.help === true,
     seed,
     durationMs: minutes * MS_PER_MINUTE,
-    ...(kinds === undefined ? {} : { kinds }),
+    runs,
   };
 };
 
@@ -48,16 +65,18 @@ const read = () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
 
 try {
-  const { help, ...options } = read();
+  const { help, runs, ...options } = read();
   if (help) process.stdout.write(USAGE);
-  else {
-    const { report } = await runChaos({ ...options, say: (line) => void process.stdout.write(`${line}\n`) });
-    if (report !== '') {
-      process.stdout.write(
-        `${report}\nagain: npm run chaos -- --seed ${options.seed} --minutes ${options.durationMs / MS_PER_MINUTE}\n`,
-      );
-      process.exitCode = 1;
-    }
+  for (const { deployment, kinds } of help ? [] : runs) {
+    const say = (line: string): void => void process.stdout.write(`${line}\n`);
+    const { report } = await runChaos({ ...options, deployment, kinds, say });
+    if (report === '') continue;
+    const { seed, durationMs } = options;
+    const steps = kinds.length === KINDS[deployment].length ? '' : ` --steps ${kinds.join(',')}`;
+    say(
+      `${report}\nagain: npm run chaos -- --redis ${deployment} --seed ${seed} --minutes ${durationMs / MS_PER_MINUTE}${steps}`,
+    );
+    process.exitCode = 1;
   }
 } catch (error) {
   // parseArgs throws TypeErrors that name the option.

@@ -19,6 +19,10 @@ export type Fault =
   | { readonly kind: 'restart-redis-empty'; readonly forMs: number }
   | { readonly kind: 'restart-redis-persisted'; readonly forMs: number }
   | { readonly kind: 'restart-redis-stale'; readonly forMs: number }
+  /** The master is killed, the replica promoted; what the master took in the last `tailMs` the replica never got. */
+  | { readonly kind: 'fail-over'; readonly tailMs: number; readonly forMs: number }
+  /** Master and replica change places by order. */
+  | { readonly kind: 'switch-over' }
   | {
       readonly kind: 'cut-redis';
       readonly node: number;
@@ -31,21 +35,18 @@ export type FaultKind = Fault['kind'];
 
 export type Step = Fault & { readonly atMs: number };
 
+/** `standalone`: one server with an append-only file. `sentinel`: a master and a replica without persistence, three Sentinels. */
+export type Deployment = 'standalone' | 'sentinel';
+
+const COMMON_KINDS: readonly FaultKind[] = ['kill-node', 'roll-node', 'kill-pubsub', 'stall-clients', 'cut-clients'];
 /**
- * One kind is not among them. `restart-redis-stale` comes back with the append-only file of a second before, as after a power
- * cut: the nodes restore the rest, but not what only nodes knew that were killed shortly before (ADR 9). Name it with `--steps`.
+ * What can happen to a deployment. `restart-redis-stale` comes back with the append-only file of a second before, as after
+ * a power cut.
  */
-export const DEFAULT_KINDS: readonly FaultKind[] = [
-  'kill-node',
-  'roll-node',
-  'kill-pubsub',
-  'restart-redis-empty',
-  'restart-redis-persisted',
-  'cut-redis',
-  'stall-clients',
-  'cut-clients',
-];
-export const ALL_KINDS: readonly FaultKind[] = [...DEFAULT_KINDS, 'restart-redis-stale'];
+export const KINDS: Readonly<Record<Deployment, readonly FaultKind[]>> = {
+  standalone: [...COMMON_KINDS, 'restart-redis-empty', 'restart-redis-persisted', 'restart-redis-stale', 'cut-redis'],
+  sentinel: [...COMMON_KINDS, 'fail-over', 'switch-over'],
+};
 
 export interface ScenarioOptions {
   readonly seed: number;
@@ -53,7 +54,7 @@ export interface ScenarioOptions {
   readonly durationMs: number;
   readonly nodes: number;
   readonly clients: number;
-  readonly kinds?: readonly FaultKind[];
+  readonly kinds: readonly FaultKind[];
 }
 
 /** Time for publications before the first step, so that there is something to lose. */
@@ -61,7 +62,7 @@ const FIRST_AFTER_MS = 1_000;
 const PAUSE_MS = { least: 300, most: 1_500 } as const;
 
 export const planSteps = (options: ScenarioOptions): readonly Step[] => {
-  const { nodes, clients, kinds = DEFAULT_KINDS } = options;
+  const { nodes, clients, kinds } = options;
   const random = createRandom(options.seed);
   const between = (least: number, most: number): number => least + Math.floor(random() * (most - least + 1));
   const some = (): number[] => Array.from({ length: clients }, (_, index) => index).filter(() => random() < 0.4);
@@ -77,6 +78,10 @@ export const planSteps = (options: ScenarioOptions): readonly Step[] => {
       case 'restart-redis-persisted':
       case 'restart-redis-stale':
         return { kind, forMs: between(0, 1_500) };
+      case 'fail-over':
+        return { kind, tailMs: between(0, 1) * between(200, 1_500), forMs: between(0, 1_500) };
+      case 'switch-over':
+        return { kind };
       case 'cut-redis': {
         const how = (['blackhole', 'reset', 'delay'] as const)[between(0, 2)] ?? 'reset';
         return { kind, node: between(0, nodes - 1), how, forMs: between(500, 3_000) };

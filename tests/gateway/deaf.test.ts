@@ -10,6 +10,7 @@ import {
   waitFor,
   type WsClient,
 } from '../support/index.ts';
+import { redisCli, startRedisCluster, type RedisDeployment } from '../../loadbalancer/cluster/redis-topologies.ts';
 import { type MutingProxy, startMutingProxy } from './muting-proxy.ts';
 
 const apiKey = 'secret-of-the-deaf-test-0123456789abcdef';
@@ -140,5 +141,68 @@ describe('a node that does not hear', () => {
       channels: 0,
       subscriptions: 0,
     });
+  });
+});
+
+describe('a node that does not hear one master of a cluster', () => {
+  let deployment: RedisDeployment;
+  let proxy: MutingProxy;
+  let node: NodeProcess;
+
+  /** Clients of the cluster are told to reach this master through the proxy; the members reach it as before. */
+  const announceThrough = async (port: number): Promise<void> => {
+    const muted = deployment.servers[1]?.port ?? 0;
+    await redisCli(muted, 'CONFIG', 'SET', 'cluster-announce-port', String(port));
+    await waitFor(
+      async () => {
+        const views = await Promise.all(deployment.servers.map((server) => redisCli(server.port, 'CLUSTER', 'NODES')));
+        return views.every((view) => view.includes(`127.0.0.1:${port}@`));
+      },
+      { description: 'every member to name the proxy' },
+    );
+  };
+
+  beforeEach(async () => {
+    deployment = await startRedisCluster();
+    proxy = await startMutingProxy(deployment.servers[1]?.port ?? 0);
+    await announceThrough(proxy.port);
+    // Its own port is no seed: it would be another server than the one announced.
+    const redisUrl = `redis+cluster://127.0.0.1:${deployment.servers[0]?.port ?? 0}`;
+    node = await startNode({ name: 'one', apiKey, redisUrl });
+  });
+  afterEach(async () => {
+    await node.stop();
+    await proxy[Symbol.asyncDispose]();
+    await deployment[Symbol.asyncDispose]();
+  });
+
+  it('says so within 3 s, and when it hears again nothing is missing on any master', async () => {
+    const client = await connectTo(node);
+    const channels = Array.from({ length: 12 }, (_, index) => `news-${index}`);
+    for (const name of channels) await client.expect('subscribe', { channel: name });
+    const publishAll = async (data: number): Promise<void> => {
+      for (const name of channels) {
+        const { status } = await requestJson(`${node.url}/v1/publish`, { apiKey, body: { channel: name, data } });
+        expect(status).toBe(200);
+      }
+    };
+    await publishAll(1);
+    await client.waitForMessages(channels.length);
+    proxy.mute();
+    const mutedAtMs = performance.now();
+    await client.waitForPush('status', ({ broker }) => broker === 'degraded');
+    const { status, body } = await readinessOf(node);
+    expect(performance.now() - mutedAtMs).toBeLessThan(3000);
+    expect(status).toBe(503);
+    expect(body).toMatchObject({ reasons: [expect.stringMatching(/deaf: .* from a server$/)] });
+    await publishAll(2);
+    proxy.heal();
+    await becomes(node, 200);
+    await client.waitForMessages(2 * channels.length);
+    for (const name of channels) {
+      const data = client.messages().flatMap((push) => (push['channel'] === name ? [push['data']] : []));
+      expect(data, name).toEqual([1, 2]);
+    }
+    expect(client.gaps()).toEqual([]);
   });
 });

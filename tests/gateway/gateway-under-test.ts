@@ -60,7 +60,13 @@ export async function startGatewayUnderTest(
   env: Readonly<Record<string, string>> = {},
   options: { readonly internalPort?: number } = {},
 ): Promise<GatewayUnderTest> {
-  const node = await startNode({ name: 'under-test', apiKey: API_KEY, env, ...options });
+  const node = await startNode({
+    name: 'under-test',
+    apiKey: API_KEY,
+    // Requests are written by hand here, with any name in `Host`.
+    env: { WEIR_ALLOWED_HOSTS: '*', ...env },
+    ...options,
+  });
   const wsUrl = `${node.url.replace('http', 'ws')}/v1/ws`;
   const apiUrl = node.internalPort === undefined ? node.url : `http://127.0.0.1:${node.internalPort}`;
   let opened: AsyncDisposable[] = [];

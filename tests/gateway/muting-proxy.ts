@@ -29,7 +29,9 @@ const endOfValue = (buffer: Buffer, at: number): number => {
   return next;
 };
 
-const MESSAGE = Buffer.from('*3\r\n$7\r\nmessage\r\n');
+/** Of classic and of sharded pub/sub. */
+const MESSAGES = ['*3\r\n$7\r\nmessage\r\n', '*3\r\n$8\r\nsmessage\r\n'].map((text) => Buffer.from(text));
+const isMessage = (value: Buffer): boolean => MESSAGES.some((head) => value.subarray(0, head.length).equals(head));
 
 /** Passes whole values only, so that what is taken out never leaves a part behind. */
 const passWithoutMessages = (
@@ -61,7 +63,7 @@ export const startMutingProxy = async (port: number): Promise<MutingProxy> => {
   const server = createServer({ noDelay: true }, (near) => {
     const far = connect({ host: '127.0.0.1', port, noDelay: true });
     near.on('data', (chunk) => {
-      if (!chunk.includes('\r\nsubscribe\r\n')) return;
+      if (!/\r\ns?subscribe\r\n/.test(chunk.toString('latin1'))) return;
       subscribed.add(far);
       if (isSilent) far.pause();
     });
@@ -69,7 +71,7 @@ export const startMutingProxy = async (port: number): Promise<MutingProxy> => {
     passWithoutMessages(
       far,
       near,
-      (value) => isMuted && value.subarray(0, MESSAGE.length).equals(MESSAGE),
+      (value) => isMuted && isMessage(value),
       () => (muted += 1),
     );
     for (const [socket, other] of [

@@ -301,3 +301,41 @@ describe.each(['without persistence', 'with AOF on every write'] as const)('Redi
     60_000,
   );
 });
+
+describe('a node that waits for a replica', () => {
+  it('refuses while there is none, says when to come back, and answers the retry with the first position', async () => {
+    await using redis = await startRedis({ args: ['--repl-diskless-sync-delay', '0'] });
+    const gateway = await startGatewayUnderTest({
+      WEIR_BROKER: 'redis',
+      WEIR_REDIS_URL: redis.url,
+      WEIR_REDIS_MIN_REPLICAS: '1',
+    });
+    const answer = () => gateway.api('/v1/publish', { body: { channel: 'x', data: 1, messageId: 'm' } });
+    try {
+      const client = await gateway.connect();
+      await client.expect('subscribe', { channel: 'x' });
+      const { status, headers, body } = await answer();
+      expect({ status, retryAfter: headers.get('retry-after') }).toEqual({ status: 503, retryAfter: '1' });
+      expect(body).toMatchObject(REFUSAL);
+      expect(await client.command('publish', { channel: 'x', data: 1, messageId: 'm' })).toMatchObject({
+        type: 'error',
+        code: 114,
+        temporary: true,
+      });
+      // It hears, and everything but publishing works: no balancer may take the node out for it.
+      expect((await requestJson(`${gateway.node.url}/health/ready`)).status).toBe(200);
+      expect(await gateway.metric('weir_node_deaf_total')).toBe(0);
+      await using replica = await startRedis({
+        args: ['--replicaof', '127.0.0.1', String(redis.port), '--repl-diskless-sync-delay', '0'],
+      });
+      expect(replica.port).toBeGreaterThan(0);
+      await waitFor(async () => (await answer()).status === 200, { description: 'the replica to have it' });
+      expect((await answer()).body).toMatchObject({ offset: 1, duplicate: true });
+      await client.waitForMessages(1);
+      expect(client.messages()).toHaveLength(1);
+    } finally {
+      await gateway.giveBack();
+      await gateway.stop();
+    }
+  });
+});

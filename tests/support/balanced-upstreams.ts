@@ -37,7 +37,8 @@ export async function closeAll(): Promise<void> {
   for (const close of closers.splice(0).reverse()) await close();
 }
 
-export async function startUpstream(name: string): Promise<Upstream> {
+/** On a free port of 127.0.0.1 unless told where. */
+export async function startUpstream(name: string, at = { host: '127.0.0.1', port: 0 }): Promise<Upstream> {
   const sockets = new WebSocketServer({ noServer: true });
   const requests: Upstream['requests'] = [];
   const server: Server = createServer((request, response) => {
@@ -57,10 +58,13 @@ export async function startUpstream(name: string): Promise<Upstream> {
       });
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at.port, at.host, resolve);
+  });
   const upstream: Upstream = {
     name,
-    host: '127.0.0.1',
+    host: at.host,
     port: (server.address() as AddressInfo).port,
     health: 200,
     sockets: () => sockets.clients.size,
@@ -75,10 +79,16 @@ export async function startUpstream(name: string): Promise<Upstream> {
   return upstream;
 }
 
-export async function startBalanced(count: number, options: LocalHaproxyOptions = {}) {
-  const upstreams = await Promise.all(Array.from({ length: count }, (_, i) => startUpstream(`up${i + 1}`)));
+/** An HAProxy for upstreams, filled with none yet. */
+export async function startEmptyHaproxy(options: LocalHaproxyOptions = {}): Promise<HaproxyProcess> {
   const haproxy = await startHaproxy({ ...options, config: { checkIntervalMs: 100, threads: 1, ...options.config } });
   closers.push(haproxy.stop);
+  return haproxy;
+}
+
+export async function startBalanced(count: number, options: LocalHaproxyOptions = {}) {
+  const upstreams = await Promise.all(Array.from({ length: count }, (_, i) => startUpstream(`up${i + 1}`)));
+  const haproxy = await startEmptyHaproxy(options);
   await haproxy.setNodes(upstreams);
   return { haproxy, upstreams };
 }

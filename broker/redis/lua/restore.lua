@@ -5,6 +5,7 @@
 -- ARGV      1 replication id this server must have, 2 that of the writer under decision, 3 notifying command, 4 topic
 --           5 life of a numbering (ms), 6 what precedes a message id in its seen key, 7 life of a seen message id (ms)
 --           8 epoch, 9 highest offset known in it; then three per publication, offsets ascending: offset, message id or "", record
+--             (which may be "" up to the offset of the numbering)
 -- Held      offset -> record, "i<offset>" -> message id, "head" -> highest offset a node knows in the numbering's epoch,
 --           "other" -> set when a node knows the channel in another epoch
 -- Result    how many publications were appended. An error on another server.
@@ -40,6 +41,9 @@ for i = 10, #ARGV, 3 do
     if ARGV[i + 1] ~= '' then
       call('HSET', held, 'i' .. ARGV[i], ARGV[i + 1])
     end
+  elseif ARGV[i + 1] ~= '' then
+    -- A node that did not know the message id may have been faster.
+    call('SET', ARGV[6] .. ARGV[i + 1], ARGV[i] .. ' ' .. epoch, 'PX', ARGV[7], 'NX')
   end
 end
 

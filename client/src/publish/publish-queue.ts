@@ -22,7 +22,7 @@ export interface PublishLimits {
   maxMessages: number;
   /** Bytes of them. */
   maxBytes: number;
-  /** How often one is sent before a temporary error is final; lost connections do not count. */
+  /** How often one is sent before a temporary error is final; lost connections and rate limits do not count. */
   maxAttempts: number;
   /** Publishes wait while the socket has more bytes than this to send. */
   maxBufferedBytes: number;
@@ -61,6 +61,9 @@ interface Item {
  */
 const MAX_UNANSWERED = 512;
 const MAX_UNANSWERED_BYTES = 1_048_576;
+
+/** A rate is kept by waiting, however often: the window in which a repetition is safe bounds it. */
+const TOO_MANY_REQUESTS = 111;
 
 /** Sockets do not tell when their buffer empties, so a full one is looked at again after this long, ms. */
 const BUFFER_POLL_MS = 10;
@@ -107,7 +110,7 @@ export const createPublishQueue = ({ clock, random, createId, strategy, limits }
     } else if (outcome.code === CONNECTION_LOST) {
       // Sent again on the next connection; the server knows the messageId and answers with the same position.
       requeue(item);
-    } else if (outcome.temporary && ++item.attempts < limits.maxAttempts) {
+    } else if (outcome.temporary && (outcome.code === TOO_MANY_REQUESTS || ++item.attempts < limits.maxAttempts)) {
       requeue(item);
       pause(outcome.retryAfterMs ?? strategy(item.attempts, random));
     } else {

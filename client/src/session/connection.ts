@@ -54,10 +54,14 @@ const CLOSED = 3000;
 const NO_PONG = 3012;
 const DEFAULT_PING_INTERVAL_MS = 25_000;
 
-/** No hook is called synchronously. */
+/**
+ * No hook is called synchronously. `resume`: the client was connected before, which says `session` as well: the server lets it in
+ * ahead of newcomers.
+ */
 export const createConnection = (
   setup: ConnectionSetup,
   session: string | undefined,
+  resume: boolean,
   hooks: ConnectionHooks,
 ): Connection => {
   const { clock } = setup;
@@ -154,7 +158,7 @@ export const createConnection = (
       onOpen: () => {
         const fields = {
           ...(value !== undefined && { token: value }),
-          ...(session && { session }),
+          ...(session ? { session } : resume && { resume }),
           client: setup.client,
         };
         send('connect', encodeFields(fields), (outcome) => {

@@ -84,8 +84,8 @@ export const createSession = (
     if (state !== previous) hooks.onState(state, previous, reason);
   };
 
-  const open = (session?: string): Connection => {
-    const connection: Connection = createConnection(setup, session, {
+  const open = (session?: string, resume = false): Connection => {
+    const connection: Connection = createConnection(setup, session, resume, {
       onOpen: (connected) => handleOpen(connection, connected),
       onPush: (push) => handlePush(connection, push),
       onFlushed: hooks.onFlushed,
@@ -132,7 +132,7 @@ export const createSession = (
     moveDeadlineMs = Math.max(startMs, deadlineMs);
     const cancel = clock.after(Math.max(0, startMs - clock.now()), () => {
       // Without the session: whoever takes it over closes the connection that has it, and that one is still in use.
-      move = { name: 'opening', connection: open() };
+      move = { name: 'opening', connection: open(undefined, true) };
     });
     move = { name: 'scheduled', cancel };
   };

@@ -1,6 +1,8 @@
 // `connect`: the first command, says who the client is and tells it where it is.
 import type { CommandOf } from '../../../protocol/commands.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
+import { closeCodes } from '../../../protocol/codes.ts';
+import type { Ending } from '../../access/limits/limits.ts';
 import type { Identity } from '../../access/tokens/claims.ts';
 import { Failure } from '../../failure.ts';
 import { expiresInMs, identityOf, refusedConnect } from '../authentication.ts';
@@ -27,6 +29,35 @@ const connected = (connection: Connection, services: SessionServices): Connected
   };
 };
 
+/** Counts the connection for its user; one too many is closed. The other nodes may have to be asked. */
+const enterUser = (connection: Connection, { limits }: SessionServices): Promise<void> | undefined => {
+  const { who, account } = connection;
+  const entered = who.kind === 'user' ? limits.enterUser(account, who.user, connection) : undefined;
+  const handle = (ending: Ending | undefined): void => {
+    if (ending === undefined) return;
+    connection.close(ending.code, ending.reason);
+    throw new Failure('limitExceeded', ending.reason);
+  };
+  if (entered instanceof Promise) return entered.then(handle);
+  handle(entered);
+  return undefined;
+};
+
+/**
+ * Ends a connection that the overload ladder has no room for: 1013, with a delay of its own. Returns whether it did. Whoever
+ * says that it was here before is believed, as in the order of admission: refusing it would lose what it waits for.
+ */
+export const refusedByOverload = (
+  connection: Connection,
+  newcomer: Parameters<SessionServices['overload']['refuseConnect']>[0],
+  { overload }: SessionServices,
+): boolean => {
+  const retryAfterMs = overload.refuseConnect(newcomer);
+  if (retryAfterMs === undefined) return false;
+  connection.close(closeCodes.tryLater.code, `retryAfterMs=${retryAfterMs}`);
+  return true;
+};
+
 /** Lets the client in. Who it is stands before its session is continued: the session asks for its owner. */
 const admit = (
   connection: Connection,
@@ -43,12 +74,16 @@ const admit = (
     directory.identify(connection, identity.who.user);
     expiry.schedule(connection);
   }
-  const continued = session === undefined ? undefined : sessions.continue(connection, session);
   const finish = (): Connected => {
     subscribeOwnChannels(connection, services);
     return connected(connection, services);
   };
-  return continued === undefined ? finish() : continued.then(finish);
+  const goOn = (): Connected | Promise<Connected> => {
+    const continued = session === undefined ? undefined : sessions.continue(connection, session);
+    return continued === undefined ? finish() : continued.then(finish);
+  };
+  const entered = enterUser(connection, services);
+  return entered === undefined ? goOn() : entered.then(goOn);
 };
 
 /** Throws `ClosingFailure` for a token that is none, or is over, or was revoked. */
@@ -66,12 +101,18 @@ export const handleConnect = (
   command: CommandOf<'connect'>,
   services: SessionServices,
   onAdmitted: () => void,
-): Connected | Promise<Connected> => {
+): Connected | Promise<Connected> | undefined => {
   if (connection.state !== 'open') throw new Failure('badRequest', 'connect: this connection is connected already');
+  const newcomer = {
+    anonymous: command.token === undefined,
+    resumes: command.session !== undefined || command.resume === true,
+  };
   if (command.token === undefined) {
     if (!services.settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
+    if (refusedByOverload(connection, newcomer, services)) return undefined;
     return admit(connection, command, null, services);
   }
+  if (refusedByOverload(connection, newcomer, services)) return undefined;
   const outcome = services.tokens.verify(command.token, () => connection.isOpen());
   if (!(outcome instanceof Promise)) return admit(connection, command, judge(outcome, services), services);
   connection.state = 'authenticating';

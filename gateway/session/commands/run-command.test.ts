@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Command } from '../../../protocol/commands.ts';
+import { createLimits, type Limits } from '../../access/limits/limits.ts';
 import { createAccess } from '../../access/access.ts';
 import type { Identity } from '../../access/tokens/claims.ts';
 import type { TokenOutcome } from '../../access/tokens/verifier.ts';
@@ -28,6 +29,7 @@ interface Pending<T> {
 }
 
 let connection: Connection;
+let limits: Limits;
 let sent: Record<string, unknown>[];
 let encoded: number;
 let failEncoding: boolean;
@@ -62,6 +64,12 @@ beforeEach(() => {
   verifying = new Promise((resolve) => (settleToken = resolve));
   const metrics = createMetricsRegistry();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
+  limits = createLimits({
+    settings: config,
+    cluster: { spend: () => Promise.reject(new Error()), hold: () => Promise.reject(new Error()) },
+    metrics,
+    nowMs: () => systemClock.monotonicMs(),
+  });
   const services: SessionServices = {
     settings: config,
     hub: {
@@ -73,6 +81,9 @@ beforeEach(() => {
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), requireNumbered: () => undefined },
     sessions: noSessions,
+    limits,
+    budget: { isFull: false, charge: () => undefined },
+    overload: { refuseConnect: () => undefined, refusePublish: () => undefined },
     tokens: { verify: () => verifying },
     revocations: { isRevoked: () => false, isSessionRevoked: () => false },
     directory: { identify: () => undefined },
@@ -100,11 +111,13 @@ beforeEach(() => {
     cork: (write: () => void) => write(),
     bufferedBytes: () => 0,
     end: (code: number) => void ended.push(code),
+    cut: () => undefined,
   };
   connection = new Connection(socket, dialect, '127.0.0.1', {
     metrics,
     ids: createRandomIds(),
-    nowMs: () => Date.now(),
+    limits,
+    clock: systemClock,
     maxFrameBytes: config.maxFrameBytes,
     maxOutboxBytes: config.maxOutboxBytes,
     run: (one, command) => runCommand(one, command, services),
@@ -115,6 +128,8 @@ beforeEach(() => {
         () => 'id',
       ),
     unsubscribe: () => undefined,
+    onHeld: () => undefined,
+    onDismissed: () => undefined,
     onDrain: () => undefined,
     onClosing: () => undefined,
     onClosed: () => undefined,
@@ -122,6 +137,7 @@ beforeEach(() => {
   process.on('unhandledRejection', onUnhandled);
 });
 afterEach(() => {
+  limits.close();
   process.off('unhandledRejection', onUnhandled);
   expect(unhandled).toEqual([]);
 });

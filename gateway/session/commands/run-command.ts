@@ -5,7 +5,7 @@ import type { CommandReply } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
 import { handleAck } from './ack.ts';
-import { handleConnect } from './connect.ts';
+import { handleConnect, refusedByOverload } from './connect.ts';
 import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
 import { handlePublish } from './publish.ts';
@@ -21,6 +21,8 @@ const HISTORY_BYTES = MAX_PENDING_BYTES / 64;
 const MIN_PUBLISH_BYTES = Math.floor(MAX_PENDING_BYTES / 10_240);
 /** Delay named to a client whose unanswered commands are at the bound, ms: some round trips to the broker. */
 const PENDING_RETRY_MS = 200;
+/** Delay named while the node is full, ms: by then its largest debtors are gone. */
+const FULL_RETRY_MS = 1000;
 
 /** What a command holds in the node until it is answered. Subscriptions have a bound of their own. */
 const pendingBytesOf = (connection: Connection, { type }: Command): number => {
@@ -28,9 +30,11 @@ const pendingBytesOf = (connection: Connection, { type }: Command): number => {
   return type === 'publish' ? Math.max(MIN_PUBLISH_BYTES, connection.commandBytes) : 0;
 };
 
-/** A single command is always taken, however large. */
-const requireRoom = ({ pendingBytes }: Connection, bytes: number): void => {
-  if (bytes === 0 || pendingBytes === 0 || pendingBytes + bytes <= MAX_PENDING_BYTES) return;
+/** A single command is always taken, however large, unless the whole node is full. */
+const requireRoom = ({ pendingBytes }: Connection, bytes: number, { budget }: SessionServices): void => {
+  if (bytes === 0) return;
+  if (budget.isFull) throw new Failure('overloaded', 'the memory budget of the node is used up', FULL_RETRY_MS);
+  if (pendingBytes === 0 || pendingBytes + bytes <= MAX_PENDING_BYTES) return;
   throw new Failure('tooManyRequests', 'too many commands wait for their answer', PENDING_RETRY_MS);
 };
 
@@ -96,11 +100,16 @@ const requireValidToken = ({ expiresAtMs }: Connection, { type }: Command, { clo
   throw new Failure('tokenExpired', 'the token of this connection is over: refresh it');
 };
 
-/** `connect` may be omitted where anonymous clients are allowed: the first other command stands for it. */
-const ensureConnected = (connection: Connection, command: Command, services: SessionServices): void => {
-  if (connection.state !== 'open' || command.type === 'connect') return;
+/**
+ * `connect` may be omitted where anonymous clients are allowed: the first other command stands for it. Returns false when the
+ * connection was closed instead.
+ */
+const ensureConnected = (connection: Connection, command: Command, services: SessionServices): boolean => {
+  if (connection.state !== 'open' || command.type === 'connect') return true;
   if (!services.settings.anonymous) throw new Failure('unauthorized', 'connect first: this node expects a token');
+  if (refusedByOverload(connection, { anonymous: true, resumes: false }, services)) return false;
   connection.state = 'connected';
+  return true;
 };
 
 export const runCommand = (connection: Connection, command: Command, services: SessionServices): void => {
@@ -118,17 +127,21 @@ export const runCommand = (connection: Connection, command: Command, services: S
       hold(connection, command);
       return;
     }
-    ensureConnected(connection, command, services);
+    if (!ensureConnected(connection, command, services)) return;
     requireValidToken(connection, command, services);
     const bytes = pendingBytesOf(connection, command);
-    requireRoom(connection, bytes);
+    requireRoom(connection, bytes, services);
     const result = perform(connection, command, services);
     if (result instanceof Promise) {
       connection.pendingBytes += bytes;
+      services.budget.charge('requests', bytes);
       void result
         .then(succeed)
         .catch(fail)
-        .finally(() => (connection.pendingBytes -= bytes));
+        .finally(() => {
+          connection.pendingBytes -= bytes;
+          services.budget.charge('requests', -bytes);
+        });
     } else if (result !== undefined) succeed(result);
   } catch (thrown) {
     fail(thrown);

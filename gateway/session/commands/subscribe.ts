@@ -1,6 +1,7 @@
 // `subscribe`: a cursor at the channel's head, or where the client says.
 import type { CommandOf } from '../../../protocol/commands.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
+import { LimitReached } from '../../access/limits/limit-reached.ts';
 import { Failure } from '../../failure.ts';
 import type { NamespaceConfig } from '../../config/namespaces.ts';
 import type { Attached } from '../../fanout/hub.ts';
@@ -119,8 +120,9 @@ export const openSubscription = (
     throw new Failure('alreadySubscribed', `${channel} is subscribed already`);
   if (subscriptions.size - replaced + connection.abandonedOpenings >= services.settings.maxSubscriptions) {
     const message = `channel: expected at most ${services.settings.maxSubscriptions} subscriptions per connection`;
-    throw new Failure('limitExceeded', message);
+    throw new LimitReached('subscriptions', message);
   }
+  if (replaced === 0) services.limits.requireSubscription(connection.account);
   if (by === 'client') requireRights(connection, wanted, services);
   services.reading.requireNumbered(channel);
   const order = orderOf(wanted, services.namespaceOf(channel));

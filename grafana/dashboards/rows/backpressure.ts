@@ -32,6 +32,22 @@ export const backpressure: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Time spent catching up',
+      description:
+        'Share of the event loop that goes into backlogs. It takes what time there is and gives way to live messages: high while a herd comes back is as it should be.',
+      unit: 'percentunit',
+      queries: [{ expr: q.rate('weir_catch_up_seconds_total'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Channel logs',
+      description:
+        'Bytes that rings keep for those who catch up: at most half of the memory budget, and less when clients owe much. Near 0 under load, catch-up goes to the history of the broker.',
+      unit: 'bytes',
+      queries: [{ expr: q.value('weir_ring_bytes'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Buffered for sockets',
       description:
         'Bytes beyond the kernel buffers. Messages stop at about 32 KiB per socket, replies at maxOutboxBytes; a steady climb is a node that sends more than its network takes.',
@@ -42,18 +58,14 @@ export const backpressure: RowDefinition = {
       kind: 'lines',
       title: 'Share of the memory budget',
       description:
-        'Bytes that sockets have not taken, and bytes that channel logs keep for those who catch up, against the configured budget. Rings stop at half of it: at 0.5 they are short-lived and catch-up goes to the history.',
+        'What counts against the budget, by part. `outboxes` count with the most each ever held, because the engine gives that back only when the socket closes; `rings` give way to everything else. From 0.8 without rings on the largest debtors are parked, at 1 they go: row Overload.',
       unit: 'percentunit',
       max: 1,
       warnAbove: 0.8,
       queries: [
         {
-          expr: `${q.value('weir_outbox_bytes')} / ${q.value('weir_memory_budget_bytes')}`,
-          legend: '{{instance}} sockets',
-        },
-        {
-          expr: `${q.value('weir_ring_bytes')} / ${q.value('weir_memory_budget_bytes')}`,
-          legend: '{{instance}} rings',
+          expr: `${q.value('weir_budget_bytes')} / on (instance) group_left () ${q.value('weir_memory_budget_bytes')}`,
+          legend: '{{instance}} {{part}}',
         },
       ],
     },
@@ -74,10 +86,14 @@ export const backpressure: RowDefinition = {
       kind: 'lines',
       title: 'Closed with 3008',
       description:
-        'Connections cut because they went on asking without reading the replies, up to maxOutboxBytes. A client that is slow on messages alone is parked, never cut.',
+        'Connections that went on asking without reading the replies, up to maxOutboxBytes, those that owed most when the memory budget was used up (row Overload), and those kicked because their namespace limits how far behind they may be. Without such a limit a client that is slow on messages alone is parked, never cut.',
       unit: 'ops',
       queries: [
         { expr: sum(q.rate('weir_connections_closed_total', { code: '3008' }), 'instance'), legend: '{{instance}}' },
+        {
+          expr: sum(q.rate('weir_connections_kicked_total'), 'instance', 'reason'),
+          legend: '{{instance}} kicked: {{reason}}',
+        },
       ],
     },
     {

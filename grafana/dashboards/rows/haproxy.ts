@@ -98,5 +98,42 @@ export const haproxy: RowDefinition = {
         { expr: `1 - ${q.value('haproxy_process_idle_time_percent')} / 100`, legend: 'busy' },
       ],
     },
+    {
+      kind: 'stacked',
+      title: 'Members',
+      description: 'Nodes the balancer agent believes in, by the state they announced. Compare with "Nodes ready".',
+      unit: 'none',
+      queries: [{ expr: q.value('weir_balancer_members'), legend: '{{state}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'What the agent reaches',
+      description:
+        '0: it cannot read the registry (HAProxy keeps the known nodes), or HAProxy does not take its changes (nodes that join get no clients).',
+      unit: 'none',
+      queries: [
+        { expr: q.value('weir_balancer_registry_up'), legend: '{{instance}} registry' },
+        { expr: q.value('weir_balancer_haproxy_up'), legend: '{{instance}} HAProxy' },
+        { expr: q.rate('weir_balancer_errors_total'), legend: '{{instance}} {{stage}} errors/s' },
+      ],
+    },
+    {
+      kind: 'lines',
+      title: 'Slots',
+      description: 'Room for further nodes, nodes that found none, and nodes of the registry the agent cannot use.',
+      unit: 'none',
+      queries: [
+        { expr: q.value('weir_balancer_slots_free'), legend: 'free' },
+        { expr: q.value('weir_balancer_members_unplaced'), legend: 'nodes without a slot' },
+        { expr: q.value('weir_balancer_records_ignored'), legend: 'nodes ignored' },
+      ],
+    },
+    {
+      kind: 'lines',
+      title: 'Changes of slots',
+      description: 'What agents changed in HAProxy. A steady rate without nodes coming or going: two agents disagree.',
+      unit: 'ops',
+      queries: [{ expr: q.rate('weir_balancer_changes_total'), legend: '{{kind}}' }],
+    },
   ],
 };

@@ -57,6 +57,25 @@ export const sockets: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Heartbeats',
+      description:
+        'Pings to silent clients, and such as were due and not needed because the client spoke. Busy or stable links need few.',
+      unit: 'ops',
+      queries: [
+        { expr: sum(q.rate('weir_pings_sent_total')), legend: 'sent' },
+        { expr: sum(q.rate('weir_pings_skipped_total')), legend: 'not needed' },
+      ],
+    },
+    {
+      kind: 'lines',
+      title: 'Pings per message',
+      description:
+        'What keeping links alive costs beside what they carry: 1 means a ping for every message. High with idle clients; a longer ping interval lowers it.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_ping_message_ratio'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Subscriptions and channels',
       description: 'Channels are counted once per node that serves them.',
       unit: 'short',

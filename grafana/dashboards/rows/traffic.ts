@@ -64,6 +64,14 @@ export const traffic: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'API keys refused',
+      description:
+        'Unknown keys: a rotation that forgot somebody, or guessing. Limited: an address presented too many; the log names it.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_api_keys_refused_total'), 'reason'), legend: '{{reason}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'HTTP server errors',
       description: 'Share of requests answered 5xx. 503 says that the broker is away or the node is shedding.',
       unit: 'percentunit',

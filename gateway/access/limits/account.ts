@@ -1,0 +1,19 @@
+// What a connection has used of its limits, and whom it counts for.
+import type { ChannelRates } from './channel-rates.ts';
+import type { Principal } from './principals.ts';
+
+/** Flat numbers (states of token buckets), since there are as many of them as connections. */
+export class Account {
+  commandsFullAtMs = 0;
+  bytesFullAtMs = 0;
+  publishesFullAtMs = 0;
+  refusalsFullAtMs = 0;
+  /** The moment that was named to the command refused last. */
+  lastSlotMs = 0;
+  /** Entered, and to be left when the connection closes. */
+  network: Principal | undefined = undefined;
+  user: Principal | undefined = undefined;
+  /** Of a connection without user; made with the first publish that needs it. */
+  channelRates: ChannelRates | undefined = undefined;
+  isClosed = false;
+}

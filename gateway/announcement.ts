@@ -1,0 +1,73 @@
+// What this node announces to balancers and to the other nodes, and the port on which it answers HAProxy itself.
+import type { NodeInfo } from '../broker/node-info.ts';
+import type { Health } from '../protocol/http.ts';
+import { advertisedAddress } from './advertised-address.ts';
+import type { Config } from './config.ts';
+import { type AgentCheck, type AgentCheckState, openAgentCheck } from './overload/agent-check.ts';
+
+/** New connections a second a node announces that it takes, as long as it has room. */
+export const ADMISSION_PER_SECOND = 1000;
+
+export interface AnnouncementOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly health: () => Health;
+  readonly connections: () => number;
+  /** 1–100, percent of a full share of new connections. */
+  readonly weight: () => number;
+  /** New connections a second this node can take. */
+  readonly admissionPerSecond: () => number;
+}
+
+export interface Announcement {
+  /** Opens the port of the agent-check where one is configured. Rejects when it cannot be had. */
+  open(ports: { readonly port: number; readonly internalPort: number | undefined }): Promise<void>;
+  /** Undefined until `open` has resolved. */
+  info(): NodeInfo | undefined;
+  close(): void;
+}
+
+const agentState = ({ status, reasons }: Health): AgentCheckState => {
+  if (status === 'not_ready') return { kind: 'not_ready', reason: reasons.join(', ') };
+  return { kind: status === 'draining' ? 'draining' : 'ready' };
+};
+
+export const createAnnouncement = (options: AnnouncementOptions): Announcement => {
+  const { config, version, health, connections, weight, admissionPerSecond } = options;
+  let agentCheck: AgentCheck | undefined;
+  let reach: Pick<NodeInfo, 'address' | 'port' | 'internalPort' | 'agentCheckPort'> | undefined;
+
+  return {
+    async open({ port, internalPort }) {
+      const { host, advertiseAddress, agentCheckPort } = config;
+      // The configuration was refused when there is none.
+      const address = advertisedAddress(advertiseAddress, host) ?? host;
+      if (agentCheckPort !== undefined) {
+        agentCheck = await openAgentCheck({ host, port: agentCheckPort, state: () => agentState(health()), weight });
+      }
+      reach = {
+        address,
+        port,
+        ...(internalPort === undefined ? {} : { internalPort }),
+        ...(agentCheck === undefined ? {} : { agentCheckPort: agentCheck.port }),
+      };
+    },
+    info() {
+      if (reach === undefined) return undefined;
+      const { status } = health();
+      const state = status === 'ready' || status === 'draining' ? status : 'not_ready';
+      return {
+        version,
+        state,
+        ready: state === 'ready',
+        ...reach,
+        weight: weight(),
+        admissionPerSecond: admissionPerSecond(),
+        connections: connections(),
+      };
+    },
+    close() {
+      void agentCheck?.close();
+    },
+  };
+};

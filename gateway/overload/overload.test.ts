@@ -1,0 +1,199 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { createLogger } from '../observability/logger.ts';
+import { createMetricsRegistry, type MetricsRegistry } from '../observability/registry.ts';
+import { RUNGS } from './ladder.ts';
+import { createOverload, type Overload } from './overload.ts';
+import { SAMPLE_MS } from './signals.ts';
+
+const RELEASE_MS = 1000;
+let nowMs: number;
+let readings: { lag: number; cpu: number; memory: number; buffered: number };
+let idle: number;
+let metrics: MetricsRegistry;
+let overload: Overload;
+
+beforeEach(() => {
+  nowMs = 0;
+  idle = 0;
+  readings = { lag: 0, cpu: 0, memory: 0, buffered: 0 };
+  metrics = createMetricsRegistry();
+  overload = createOverload({
+    clock: { nowMs: () => nowMs, monotonicMs: () => nowMs },
+    metrics,
+    logger: createLogger({ level: 'silent', format: 'json', node: 'n' }),
+    random: () => 0.5,
+    thresholds: { lag: 100, cpu: 0.97, memory: 1000, buffered: 1000, broker: 500 },
+    stepMs: 2 * SAMPLE_MS,
+    releaseMs: RELEASE_MS,
+    read: () => readings,
+    moveIdle: () => idle,
+  });
+});
+
+/** Lets so many samples pass; `each` runs before every one. */
+const pass = (samples: number, each: () => void = () => undefined): void => {
+  for (let sample = 0; sample < samples; sample++) {
+    each();
+    nowMs += SAMPLE_MS;
+    overload.tick();
+  }
+};
+const climbTo = (level: number): void => {
+  readings = { ...readings, memory: 1000 };
+  while (overload.rung() < level) pass(1);
+  // Between calm and pressing: stays where it is.
+  readings = { ...readings, memory: 900 };
+};
+const newcomer = { anonymous: false, resumes: false };
+const anonymous = { anonymous: true, resumes: false };
+const returning = { anonymous: true, resumes: true };
+
+describe('who may come', () => {
+  it.each([
+    [2, anonymous, undefined],
+    [3, anonymous, 1500],
+    [5, newcomer, undefined],
+    [6, newcomer, 1500],
+    [6, anonymous, 1500],
+    [8, returning, undefined],
+  ])('level %i, %o: delay %s', (level, arrival, expected) => {
+    climbTo(level);
+    expect(overload.refuseConnect(arrival)).toBe(expected);
+  });
+});
+
+describe('who may publish', () => {
+  const publishes = (source: 'http' | 'client', count: number): number => {
+    let taken = 0;
+    for (let attempt = 0; attempt < count; attempt++) {
+      if (overload.refusePublish(source) !== undefined) continue;
+      overload.handlePublishing(source);
+      taken++;
+    }
+    return taken;
+  };
+
+  it('everybody up to level 6, clients less from 7 on, servers less at 8', () => {
+    climbTo(6);
+    pass(20, () => expect([publishes('http', 100), publishes('client', 100)]).toEqual([100, 100]));
+    climbTo(7);
+    pass(1, () => expect(publishes('http', 100)).toBe(100));
+    expect(publishes('client', 10_000)).toBeLessThan(200);
+    expect(publishes('http', 10_000)).toBe(10_000);
+    climbTo(8);
+    pass(1);
+    expect(publishes('http', 100_000)).toBeLessThan(10_000);
+  });
+
+  it('while a signal presses, fewer and fewer, but never nobody', () => {
+    let taken = 0;
+    pass(20, () => publishes('http', 100));
+    readings = { ...readings, lag: 200 };
+    pass(200, () => (taken = publishes('http', 100)));
+    expect(overload.rung()).toBe(8);
+    expect(taken).toBeLessThanOrEqual(2);
+    let later = 0;
+    pass(20, () => (later += publishes('http', 100)));
+    expect(later).toBeGreaterThanOrEqual(10);
+  });
+
+  it('settles where the node is full and not late, and stays there', () => {
+    // A node that can publish 50 per sample, asked for 150 in each.
+    const takens: number[] = [];
+    const levels: number[] = [];
+    let taken = 0;
+    pass(3000, () => {
+      taken = publishes('http', 150);
+      takens.push(taken);
+      readings = { ...readings, cpu: Math.min(1, taken / 50) };
+      levels.push(overload.rung());
+    });
+    const settled = takens.slice(1000);
+    const mean = settled.reduce((sum, count) => sum + count, 0) / settled.length;
+    expect(mean).toBeGreaterThan(0.9 * 50 * 0.97);
+    expect(mean).toBeLessThanOrEqual(50);
+    expect(new Set(levels.slice(1000))).toEqual(new Set([8]));
+  });
+
+  it('lets everybody in again, in reverse order, when fewer come', () => {
+    pass(500, () => {
+      readings = { ...readings, cpu: Math.min(1, publishes('http', 150) / 50) };
+    });
+    expect(overload.rung()).toBe(8);
+    const levels: number[] = [];
+    let refused = 0;
+    pass(600, () => {
+      const taken = publishes('http', 20);
+      refused += 20 - taken;
+      readings = { ...readings, cpu: taken / 50 };
+      levels.push(overload.rung());
+    });
+    expect(overload.rung()).toBe(0);
+    expect(levels).toEqual(levels.toSorted((a, b) => b - a));
+    expect(refused).toBe(0);
+  });
+});
+
+describe('what it tells', () => {
+  it('a weight that falls with the signals and is least when newcomers are refused', () => {
+    expect(overload.weight()).toBe(100);
+    const weights: number[] = [];
+    for (const memory of [500, 600, 750, 900, 1000]) {
+      readings = { ...readings, memory };
+      overload.tick();
+      weights.push(overload.weight());
+    }
+    expect(weights).toEqual([100, 80, 51, 21, 1]);
+    climbTo(6);
+    expect(overload.weight()).toBe(1);
+  });
+
+  it('level and reasons', () => {
+    climbTo(4);
+    expect(overload.state()).toEqual({ level: 4, reasons: ['memory'] });
+    expect(RUNGS.filter((rung) => overload.isEngaged(rung))).toEqual(RUNGS.slice(0, 4));
+  });
+
+  it('metrics per rung and reason, and what was refused', async () => {
+    climbTo(6);
+    overload.refuseConnect(newcomer);
+    idle = 3;
+    pass(1);
+    const text = await metrics.exposition();
+    expect(text).toContain('weir_overload_level 6');
+    expect(text).toContain('weir_overload_rung{rung="refuse_new",reason="memory"} 1');
+    expect(text).toContain('weir_overload_rung{rung="refuse_new",reason="lag"} 0');
+    expect(text).toContain('weir_overload_rung{rung="refuse_client_publishes",reason="memory"} 0');
+    expect(text).toContain('weir_overload_engaged_total{rung="refuse_new",reason="memory"} 1');
+    expect(text).toContain('weir_overload_signal_ratio{signal="memory"} 0.9');
+    expect(text).toContain('weir_overload_refusals_total{rung="refuse_new"} 1');
+    expect(text).toMatch(/weir_overload_refusals_total\{rung="move_idle"\} [1-9]/);
+  });
+
+  it('the broker as a signal: the mean of what it took, and nothing while nobody publishes', () => {
+    pass(50, () => [400, 1000].forEach((ms) => overload.handlePublished(ms)));
+    expect(overload.rung()).toBe(8);
+    expect(overload.state().reasons).toEqual(['broker']);
+    pass(1000);
+    expect(overload.rung()).toBe(0);
+  });
+
+  it('a signal whose threshold is 0 does not count', () => {
+    const off = createOverload({
+      clock: { nowMs: () => nowMs, monotonicMs: () => nowMs },
+      metrics,
+      logger: createLogger({ level: 'silent', format: 'json', node: 'n' }),
+      random: Math.random,
+      thresholds: { lag: 0, cpu: 0, memory: 0, buffered: 0, broker: 0 },
+      stepMs: 0,
+      releaseMs: RELEASE_MS,
+      read: () => ({ lag: 1e9, cpu: 1, memory: 1e12, buffered: 1e12 }),
+      moveIdle: () => 0,
+    });
+    for (let sample = 0; sample < 100; sample++) {
+      nowMs += SAMPLE_MS;
+      off.tick();
+    }
+    expect(off.rung()).toBe(0);
+  });
+});

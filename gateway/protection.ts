@@ -1,0 +1,119 @@
+// What keeps a node within its means: the memory budget and who gives way for it, and the overload ladder with its signals.
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import { type ByteBudget, createByteBudget } from './fanout/byte-budget.ts';
+import { coalesceDelayMs, type FlushLoad } from './fanout/coalescing.ts';
+import type { EventLoopMeter } from './observability/event-loop.ts';
+import type { Logger } from './observability/logger.ts';
+import type { HotCounters, MetricsRegistry } from './observability/registry.ts';
+import { createOverload, type Overload } from './overload/overload.ts';
+import { createBudgetKeeping } from './session/budget-keeping.ts';
+import type { Connection, ConnectionHost } from './session/connection.ts';
+import { createDismissal } from './session/dismissal.ts';
+import { createIdleMoving } from './session/idle-moving.ts';
+
+export interface ProtectionOptions {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly metrics: MetricsRegistry;
+  readonly logger: Logger;
+  readonly loop: EventLoopMeter;
+  readonly connections: Iterable<Connection> & { readonly size: number };
+  /** Trims all channel logs together to so much, bytes. */
+  readonly shrinkRings: (maxBytes: number) => void;
+}
+
+export interface Protection {
+  readonly overload: Overload;
+  readonly budget: ByteBudget<Connection>;
+  /** Delay before the next flush, ms. */
+  delayMs(): number;
+  /** What fan-out keeps for clients beside their outboxes grew or shrank by so much, bytes. */
+  onCharged(part: 'rings' | 'pages', bytes: number): void;
+  /** A connection's part in it. */
+  readonly host: Pick<ConnectionHost, 'onHeld' | 'onDismissed'>;
+  /** The backlog of a connection shrank. Returns whether it is one that goes, and nobody else shall serve it. */
+  handleDrain(connection: Connection): boolean;
+  start(): void;
+  close(): void;
+}
+
+/** What the loop does with its time, since the call before. */
+const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) => {
+  let before = { atMs: clock.monotonicMs(), flushingMs: hot.flushingMs, catchingUpMs: hot.catchingUpMs };
+  return (): FlushLoad & { readonly core: number } => {
+    const now = { atMs: clock.monotonicMs(), flushingMs: hot.flushingMs, catchingUpMs: hot.catchingUpMs };
+    const passedMs = Math.max(1, now.atMs - before.atMs);
+    // Catch-up takes what time there is and gives way to everything else: it is no sign that a node is full.
+    const catchingUp = (now.catchingUpMs - before.catchingUpMs) / passedMs;
+    const flushing = Math.min(1, (now.flushingMs - before.flushingMs) / passedMs);
+    before = now;
+    return {
+      busy: Math.max(0, loop.utilisation - catchingUp),
+      core: Math.max(0, loop.coreShare - catchingUp),
+      flushing,
+      lagMs: loop.takeMeanLagMs(),
+    };
+  };
+};
+
+export const createProtection = (options: ProtectionOptions): Protection => {
+  const { config, clock, metrics, logger, loop, connections, shrinkRings } = options;
+  const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
+  const dismissal = createDismissal(() => metrics.count('weir_budget_relief_total', { measure: 'cut' }));
+  const keeping = createBudgetKeeping({ budget, metrics, shrinkRings, dismissal });
+  const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
+  const readLoad = createLoadMeter(clock, metrics.hot, loop);
+  let load: FlushLoad = { busy: 0, flushing: 0, lagMs: 0 };
+  const overload = createOverload({
+    clock,
+    metrics,
+    logger,
+    random: Math.random,
+    thresholds: {
+      lag: config.overloadLagMs,
+      cpu: config.overloadCpuPercent / 100,
+      memory: config.overloadRssBytes,
+      buffered: (config.memoryBudgetBytes * config.overloadBufferedPercent) / 100,
+      broker: config.overloadBrokerMs,
+    },
+    stepMs: config.overloadStepMs,
+    releaseMs: config.overloadReleaseMs,
+    read() {
+      const { core, ...flushLoad } = readLoad();
+      load = flushLoad;
+      return { lag: load.lagMs, cpu: core, memory: process.memoryUsage.rss(), buffered: budget.owedBytes };
+    },
+    moveIdle: () => idleMoving.ask(),
+  });
+  return {
+    overload,
+    budget,
+    delayMs() {
+      if (config.coalesceMs !== undefined) return config.coalesceMs;
+      if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
+      return coalesceDelayMs(load, config.coalesceMaxMs);
+    },
+    onCharged(part, bytes) {
+      budget.charge(part, bytes);
+      if (bytes > 0) keeping.handleGrowth();
+    },
+    host: {
+      onHeld(connection, bytes) {
+        budget.settle(connection, bytes);
+        keeping.handleGrowth();
+      },
+      onDismissed: (connection) => dismissal.handleDismissed(connection),
+    },
+    handleDrain: (connection) => dismissal.handleDrain(connection),
+    start() {
+      overload.start();
+      keeping.start();
+    },
+    close() {
+      overload.close();
+      keeping.close();
+      dismissal.close();
+    },
+  };
+};
