@@ -19,6 +19,8 @@ export interface RightsCost {
   readonly publishes: { readonly without: number; readonly with: number };
 }
 
+const NO_LOAD = { handlePublishing: () => undefined, handlePublished: () => undefined };
+
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 const perSecond = async (work: (index: number) => unknown): Promise<number> => {
@@ -56,7 +58,13 @@ export const measureRights = async (): Promise<RightsCost> => {
     tails: () => [],
     onError: () => undefined,
   });
-  const publishing = createPublishing({ broker, namespaceOf, metrics: createMetricsRegistry(), clock: systemClock });
+  const publishing = createPublishing({
+    broker,
+    namespaceOf,
+    metrics: createMetricsRegistry(),
+    clock: systemClock,
+    load: NO_LOAD,
+  });
   const data = { text: 'x'.repeat(100) };
   const publisher = { user: who.user, connection: 'bench' };
   const publish = (index: number): Promise<unknown> =>

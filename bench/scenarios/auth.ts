@@ -5,7 +5,7 @@ import type { LoadResult } from '../load-types.ts';
 import { baseLoad, type Measured, noteOf, round, type Row, type Scenario } from '../scenario.ts';
 
 /** Subscriptions of each connection in the run that measures them. */
-const SUBSCRIPTIONS = 100;
+const SUBSCRIPTIONS = 50;
 
 export const auth: Scenario = {
   name: 'auth',

@@ -214,7 +214,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     const { code, name, temporary } = failure.code;
     this.host.metrics.count('weir_command_errors_total', { name });
     const { message, retryAfterMs } = failure;
-    this.keepRefusal({ code, message, time: this.host.nowMs() });
+    this.keepRefusal({ code, message, time: this.host.clock.nowMs() });
     this.send({ type: 'error', id, code, name, message, temporary, retryAfterMs });
     if (!(failure instanceof LimitReached)) return;
     const ending = this.host.limits.handleRefusal(this.account, failure.reason);

@@ -5,7 +5,7 @@ import type { Clock } from '../../clock.ts';
 import { type Identity, readClaims, timeProblem } from './claims.ts';
 import { createIdentityCache } from './identity-cache.ts';
 import type { Jwks, KeyLookup } from './jwks.ts';
-import { parseToken, type Algorithm, type TokenParts } from './token-text.ts';
+import { claimsProblem, parseToken, type Algorithm, type TokenHeader } from './token-text.ts';
 import { createTurnBudget } from './turn-budget.ts';
 import type { VerificationKey } from './verification-key.ts';
 
@@ -60,9 +60,13 @@ const claimMessages = [
   [/^jwt issuer invalid/, 'iss: expected the issuer this node trusts'],
 ] as const;
 
+type Opened =
+  | { readonly kind: 'signed'; readonly claims: unknown }
+  | { readonly kind: 'invalid'; readonly message: string };
+
 interface Presented {
   readonly token: string;
-  readonly parts: TokenParts;
+  readonly header: TokenHeader;
   readonly isAwaited: () => boolean;
 }
 
@@ -93,13 +97,14 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     }
   };
 
-  /** Its claims when the key signed it and aud and iss are right, the message when those are not, undefined for another key. */
-  const openWith = (token: string, algorithm: Algorithm, key: KeyObject): unknown => {
+  /** Undefined when another key signed it, or none. */
+  const openWith = (token: string, algorithm: Algorithm, key: KeyObject): Opened | undefined => {
     try {
-      return jsonwebtoken.verify(token, key, { ...claimOptions, algorithms: [algorithm] });
+      return { kind: 'signed', claims: jsonwebtoken.verify(token, key, { ...claimOptions, algorithms: [algorithm] }) };
     } catch (error) {
       const { message } = error as Error;
-      return claimMessages.find(([pattern]) => pattern.test(message))?.[1];
+      const refused = claimMessages.find(([pattern]) => pattern.test(message))?.[1];
+      return refused === undefined ? undefined : { kind: 'invalid', message: refused };
     }
   };
 
@@ -115,26 +120,29 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     for (const { key } of candidates.slice(0, MAX_TRIED)) {
       const opened = openWith(token, algorithm, key);
       if (opened === undefined) continue;
-      if (typeof opened === 'string') return { kind: 'invalid', message: opened };
-      const identity = readClaims(opened, options);
+      if (opened.kind === 'invalid') return opened;
+      const problem = claimsProblem(token);
+      if (problem !== undefined) return { kind: 'invalid', message: problem };
+      const identity = readClaims(opened.claims, options);
       if (typeof identity === 'string') return { kind: 'invalid', message: identity };
       const outcome = judge(identity);
       if (outcome.kind === 'valid' && foundIn === generation) cache.set(cache.keyOf(token), identity);
       return outcome;
     }
-    return NO_KEY;
+    const problem = claimsProblem(token);
+    return problem === undefined ? NO_KEY : { kind: 'invalid', message: problem };
   };
 
   const checkInTurn = (presented: Presented, found: KeyLookup): TokenOutcome | Promise<TokenOutcome> => {
     if (found === 'unavailable') return NO_ISSUER;
     if (found.length === 0) return NO_KEY;
     const foundIn = generation;
-    const { token, parts, isAwaited } = presented;
-    return budget.run(() => (isAwaited() ? check(token, parts.algorithm, found, foundIn) : ABANDONED));
+    const { token, header, isAwaited } = presented;
+    return budget.run(() => (isAwaited() ? check(token, header.algorithm, found, foundIn) : ABANDONED));
   };
 
   const verifyPresented = (presented: Presented): TokenOutcome | Promise<TokenOutcome> => {
-    const { algorithm, keyId } = presented.parts;
+    const { algorithm, keyId } = presented.header;
     const own = keys.filter(({ algorithms }) => algorithms.includes(algorithm));
     // A published set holds public keys alone: it has no say about secrets.
     if (jwks === undefined || algorithm.startsWith('HS')) return checkInTurn(presented, own);
@@ -167,7 +175,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       }
       const parsed = parseToken(token);
       if (parsed.kind === 'malformed') return counted({ kind: 'invalid', message: parsed.message });
-      const outcome = verifyPresented({ token, parts: parsed.parts, isAwaited });
+      const outcome = verifyPresented({ token, header: parsed.header, isAwaited });
       return outcome instanceof Promise ? outcome.then(counted) : counted(outcome);
     },
     forget() {
