@@ -13,6 +13,7 @@ const gatewayLayers = [
   'channels',
   'overload',
   'session',
+  'overload',
   'api',
 ];
 

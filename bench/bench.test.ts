@@ -8,7 +8,7 @@ import { buildLoader, createLoader, type Loader } from './loader.ts';
 import { baseLoad, isComplete } from './scenario.ts';
 import { buildControls, startControl } from './servers.ts';
 
-const unpinned = { serverPrefix: [], release: () => Promise.resolve(), description: 'unpinned' };
+const unpinned = { serverPrefix: [], anyCorePrefix: [], release: () => Promise.resolve(), description: 'unpinned' };
 const COUNT = 200;
 let load: Loader;
 

@@ -18,6 +18,7 @@ import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
 import { publish } from './scenarios/publish.ts';
 import { storm } from './scenarios/storm.ts';
+import { roll } from './scenarios/roll.ts';
 import { stall } from './scenarios/stall.ts';
 import { buildControls, type ServerName, startServer } from './servers.ts';
 
@@ -34,6 +35,7 @@ const scenarios: readonly Scenario[] = [
   jitter,
   avalanche,
   floods,
+  roll,
 ];
 const BUSY_LOAD_AVERAGE = 0.5;
 /** sysexits.h EX_USAGE. */

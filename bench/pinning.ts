@@ -8,6 +8,8 @@ const run = promisify(execFile);
 export interface Pinning {
   /** Put before the command of a server. */
   readonly serverPrefix: readonly string[];
+  /** Put before the command of a process that may use every core. */
+  readonly anyCorePrefix: readonly string[];
   /** Lets a process that this one started use every core. */
   readonly release: (pid: number) => Promise<void>;
   /** One sentence for the report. */
@@ -17,20 +19,21 @@ export interface Pinning {
 const SERVER_CORE = '0';
 const LOAD_CORE = '1';
 
-const stay = (): Promise<void> => Promise.resolve();
+const unpinned = { serverPrefix: [], anyCorePrefix: [], release: () => Promise.resolve() } as const;
 
 /** Moves this process, and so its future children, to the load core; unpinned where that cannot be done. */
 export const pinBench = async (): Promise<Pinning> => {
   // Counted before this process is pinned: afterwards it would see one.
   const cores = availableParallelism();
-  if (cores < 2) return { serverPrefix: [], release: stay, description: 'unpinned: one core only' };
+  if (cores < 2) return { ...unpinned, description: 'unpinned: one core only' };
   try {
     await run('taskset', ['-a', '-c', '-p', LOAD_CORE, String(process.pid)]);
   } catch {
-    return { serverPrefix: [], release: stay, description: 'unpinned: taskset is not available' };
+    return { ...unpinned, description: 'unpinned: taskset is not available' };
   }
   return {
     serverPrefix: ['taskset', '-c', SERVER_CORE],
+    anyCorePrefix: ['taskset', '-c', `0-${cores - 1}`],
     release: async (pid) => {
       await run('taskset', ['-a', '-c', '-p', `0-${cores - 1}`, String(pid)]);
     },

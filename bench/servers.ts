@@ -93,9 +93,15 @@ const CLUSTER_NODES = 3;
 
 const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
   requireBuild();
-  const cluster = await startCluster({ nodes: CLUSTER_NODES, entry: 'built', env: { WEIR_LOG_LEVEL: 'warn' } });
+  const cluster = await startCluster({
+    nodes: CLUSTER_NODES,
+    entry: 'built',
+    nodePrefix: pinning.anyCorePrefix,
+    // HAProxy asks every 400 ms whether a node is ready.
+    env: { WEIR_LOG_LEVEL: 'warn', WEIR_DRAIN_NOTICE_MS: '1000' },
+  });
   // Beside the load generator on its core three nodes would measure the lack of cores.
-  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent, ...cluster.nodes]) await pinning.release(pid);
+  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
   return {
     name: 'weir-cluster',
     port: cluster.haproxy.port,

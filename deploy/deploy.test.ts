@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { ADMISSION_PER_SECOND } from '../gateway/announcement.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/overload/cluster-load.ts';
 import { DEVELOPMENT_SECRET_PREFIX } from '../gateway/access/api-key-entries.ts';
 import { type Config, EXIT_CODE_BAD_CONFIG, loadConfig } from '../gateway/config.ts';
 import { configKeys } from '../gateway/config/keys.ts';
@@ -118,7 +118,7 @@ describe('haproxy.cfg and haproxy-dns.cfg', () => {
   it('let a node that is new grow no faster than it admits', () => {
     expect(node.deploy?.replicas).toBe(usualNodes);
     const perSecond = (1000 * haproxyOptions.maxConnections) / usualNodes / (haproxyOptions.slowstartMs ?? 0);
-    expect(perSecond).toBeLessThanOrEqual(ADMISSION_PER_SECOND);
+    expect(perSecond).toBeLessThanOrEqual(DEFAULT_ADMISSION_PER_SECOND);
   });
 
   it('promise no more connections than its descriptors allow', () => {

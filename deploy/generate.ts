@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { renderHaproxyConfig } from '../loadbalancer/haproxy-config.ts';
-import { ADMISSION_PER_SECOND } from '../gateway/announcement.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/overload/cluster-load.ts';
 import { connectionLimit, type HaproxyOptions, slowstartMsFor } from '../loadbalancer/haproxy-options.ts';
 
 /** Ports inside the containers; the tests hold compose.yaml, weir.yaml and prometheus.yml to them. */
@@ -26,7 +26,7 @@ export const haproxyOptions: HaproxyOptions = {
   statsBind: `*:${ports.statistics}`,
   maxConnections,
   agentCheck: { intervalMs: 1_000 },
-  slowstartMs: slowstartMsFor(maxConnections / usualNodes, ADMISSION_PER_SECOND),
+  slowstartMs: slowstartMsFor(maxConnections / usualNodes, DEFAULT_ADMISSION_PER_SECOND),
   // The buffers of a stalled client stay small, so that the node behind sees it stall.
   socketBufferBytes: 16_384,
 };

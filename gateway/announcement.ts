@@ -5,9 +5,6 @@ import { advertisedAddress } from './advertised-address.ts';
 import type { Config } from './config.ts';
 import { type AgentCheck, type AgentCheckState, openAgentCheck } from './overload/agent-check.ts';
 
-/** New connections a second a node announces that it takes, as long as it has room. */
-export const ADMISSION_PER_SECOND = 1000;
-
 export interface AnnouncementOptions {
   readonly config: Config;
   readonly version: string;

@@ -1,6 +1,6 @@
 // The node's listeners: which paths are served on which port.
 import type { Broker } from '../broker/broker.ts';
-import type { Health, NodeStats } from '../protocol/http.ts';
+import type { DrainAnswer, Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeyAttempts } from './access/api-key-attempts.ts';
 import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
 import { createApiKeys } from './access/api-keys.ts';
@@ -13,6 +13,7 @@ import { createConnectionRoutes } from './api/connections.ts';
 import { createChannelRoutes } from './api/channels.ts';
 import { createClusterView } from './api/cluster-view.ts';
 import { createConsoleRoutes } from './api/console.ts';
+import { createDrainRoute } from './api/drain.ts';
 import { laterApiRoutes, laterClientRoutes } from './api/later.ts';
 import { createOperationRoutes } from './api/operations.ts';
 import { createPublishRoutes } from './api/publish.ts';
@@ -46,6 +47,7 @@ export interface ListenersOptions {
   readonly logger: Logger;
   readonly ownStats: () => NodeStats;
   readonly health: () => Health;
+  readonly drain: (timeoutMs: number | undefined) => Promise<DrainAnswer>;
   readonly toFailure: (thrown: unknown) => Failure;
   readonly webSocket: WebSocketOptions;
   /** Delay after which a publisher may try again, ms; undefined: its request is taken. */
@@ -100,6 +102,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       nowMs: () => options.clock.nowMs(),
       revocationTtlMs: config.revocationTtlMs,
     }),
+    createDrainRoute({ nodeName: config.nodeName, control: broker.control, drain: options.drain }),
     ...laterApiRoutes,
   ];
   const operations = (openMetrics: boolean) => createOperationRoutes({ cluster, metrics, health, openMetrics });

@@ -54,12 +54,13 @@ const run = async (): Promise<void> => {
     ids: createRandomIds(),
     logger,
     version: readVersion(),
+    onDraining: (timeoutMs) => setTimeout(() => process.exit(0), timeoutMs).unref(),
   });
+  void node.stopped.then(() => process.exit(0));
   const stop = (signal: NodeJS.Signals): void => {
     process.once('SIGTERM', () => process.exit(1)).once('SIGINT', () => process.exit(1));
     logger.info({ event: 'signal', signal }, `${signal}: draining; a second signal ends at once`);
-    setTimeout(() => process.exit(0), config.drainTimeoutMs).unref();
-    void node.drain().then(() => process.exit(0));
+    void node.drain();
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   const ports = await node.start();

@@ -1,7 +1,7 @@
 // One process's life: wires the rooms together, starts, serves, drains, stops.
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import { closeCodes } from '../protocol/codes.ts';
-import type { Health } from '../protocol/http.ts';
+import type { DrainAnswer, Health } from '../protocol/http.ts';
 import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
 import { createClientAddress } from './access/client-address.ts';
@@ -9,7 +9,7 @@ import { createHostCheck } from './access/host.ts';
 import { createOriginCheck } from './access/origin.ts';
 import { createRevocations } from './access/revocations.ts';
 import { openTokens } from './access/tokens/tokens.ts';
-import { ADMISSION_PER_SECOND, createAnnouncement } from './announcement.ts';
+import { createAnnouncement } from './announcement.ts';
 import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
@@ -27,6 +27,8 @@ import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
 import { weightByUse } from './overload/agent-check.ts';
 import { createProtection } from './protection.ts';
+import type { DrainPlan } from './overload/drain.ts';
+import { createMoving } from './overload/moving.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import { createAdmitting } from './session/admitting.ts';
@@ -34,13 +36,12 @@ import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';
 import { createManaging } from './session/managing.ts';
-import { createMoving } from './session/moving.ts';
 import { createRevoking } from './session/revoking.ts';
 import { createContinuation } from './session/continuation/continuation.ts';
 import { noSessions, type Sessions } from './session/continuation/sessions.ts';
 import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
-import { closingPace, visitInSlices } from './session/slices.ts';
+import { visitInSlices } from './session/slices.ts';
 import { createHeartbeats } from './transports/heartbeat.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
@@ -51,14 +52,21 @@ export interface NodeOptions {
   readonly ids: IdSource;
   readonly logger: Logger;
   readonly version: string;
+  /** The node begins to drain; it is to have ended, whatever happens, after so many ms. */
+  readonly onDraining: (timeoutMs: number) => void;
 }
 
 export interface Node {
   /** Listens, then connects the broker; resolves when it listens. Ready when `health()` says so. */
   start(): Promise<{ readonly port: number; readonly internalPort: number | undefined }>;
   health(): Health;
-  /** Refuses what is new, closes connections with 1012 in slices, ends the broker. Resolves when all is given back. */
-  drain(): Promise<void>;
+  /**
+   * Turns readiness off, sends the clients to the nodes that stay, closes who does not move, ends the broker; `timeoutMs` for all
+   * of it, else as configured. Resolves at once with what it will do; a later call changes nothing and gets the same answer.
+   */
+  drain(timeoutMs?: number): Promise<DrainAnswer>;
+  /** Resolves when a drain has ended and all is given back. */
+  readonly stopped: Promise<void>;
 }
 
 /** Statistics and lease are renewed at this pace, ms. */
@@ -73,6 +81,8 @@ const SHUTDOWN_RESERVE_MS = 1000;
 const EXPIRY_GRACE_MS = 25_000;
 /** Part of the time nodes wait for one another in which an explained connection is watched. */
 const SAMPLES_PER_TIMEOUT = 4;
+/** Turns in which a node that ends answers what had arrived; more would let steady requests keep it from ending. */
+const LAST_ANSWER_ROUNDS = 2;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Heartbeats looked at between two turns of the event loop. */
@@ -80,7 +90,8 @@ const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
 /** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
 const ENGINE_BACKPRESSURE_FACTOR = 4;
 
-export const createNode = ({ config, broker, clock, ids, logger, version }: NodeOptions): Node => {
+export const createNode = (options: NodeOptions): Node => {
+  const { config, broker, clock, ids, logger, version, onDraining } = options;
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
   const connections = createDirectory();
@@ -91,7 +102,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
   let pulse: NodeJS.Timeout | undefined;
-  let draining: Promise<void> | undefined;
+  let draining: Promise<DrainAnswer> | undefined;
+  let markStopped = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => (markStopped = resolve));
 
   const onError: BrokerEvents['onError'] = (error, { stage: where }) => {
     metrics.count('weir_broker_errors_total', { stage: where });
@@ -113,6 +126,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     loop,
     connections,
     shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
+    onIdle: (connection, times) => moving.handleIdle(connection, times),
   });
   const { overload, budget } = protection;
   const fanout = createFanout({
@@ -258,6 +272,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       limits.leave(connection.account, connection);
       budget.forget(connection);
       expiry.cancel(connection);
+      moving.handleClosed(connection);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -295,7 +310,9 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       clientAddress: createClientAddress(config.trustedProxies),
       metrics,
       refusal: () => {
-        if (stage !== 'serving') return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
+        // Until the load balancer has noticed, who comes is told to move on, which is gentler than a refusal.
+        const isNoticing = stage === 'draining' && moving.drain.isNoticing;
+        if (stage !== 'serving' && !isNoticing) return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
         if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
         const retryAfterMs = admitting.refusalOfUpgrade();
         return retryAfterMs === undefined ? undefined : { reason: 'crowded', retryAfterMs };
@@ -305,6 +322,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       const connection = new Connection(socket, weirDialect, address, host);
       connections.add(connection);
       admitting.handleOpened(connection);
+      moving.handleOpened(connection);
       metrics.hot.connectionsOpened++;
       deadlines.add(connection);
       return connection;
@@ -312,13 +330,15 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
   };
 
   const moving = createMoving({
-    nodeName: config.nodeName,
+    config,
     control: broker.control,
     connections,
     deafForMs: backplane.deafForMs,
-    deafMoveAfterMs: config.deafMoveAfterMs,
     random: Math.random,
+    clock,
+    metrics,
     logger,
+    onAsked: (connection) => sessions.handleChanged(connection),
     onError,
   });
 
@@ -330,7 +350,8 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     connections: () => connections.size,
     // How far from overload, and how near to the bound on connections.
     weight: () => Math.min(overload.weight(), weightByUse(smoothedUse, connections.size, config.maxConnections)),
-    admissionPerSecond: () => Math.min(ADMISSION_PER_SECOND, Math.max(0, config.maxConnections - connections.size)),
+    admissionPerSecond: () =>
+      Math.min(config.admissionPerSecond, Math.max(0, config.maxConnections - connections.size)),
   });
   const announce = (): void => {
     statistics.sample();
@@ -343,16 +364,33 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     broker.control.announce(info).catch((error: unknown) => onError(error as Error, { stage: 'announce' }));
   };
 
-  const drainOnce = async (): Promise<void> => {
+  const begin = async (timeoutMs: number): Promise<DrainAnswer> => {
+    const isMember = stage === 'serving';
     stage = 'draining';
-    // Balancers need not wait for the next turn; before the broker is there nobody waits for this node.
-    if (announcer !== undefined) announce();
-    logger.info({ event: 'drain', connections: connections.size }, 'draining');
-    const { code, name } = closeCodes.restart;
-    const pace = closingPace(connections.size, config.drainTimeoutMs - SHUTDOWN_RESERVE_MS);
-    await visitInSlices(connections, pace, (connection) => connection.close(code, name));
-    // What was accepted is answered before the broker goes; its own timeout bounds the wait.
-    await Promise.allSettled(pendingRequests);
+    onDraining(timeoutMs);
+    // The others are not to count on this node, nor send it theirs.
+    if (isMember) announce();
+    const budgetMs = Math.max(0, timeoutMs - SHUTDOWN_RESERVE_MS);
+    const plan = await moving.drain.plan(budgetMs);
+    logger.info({ event: 'drain', timeoutMs, ...plan }, 'draining');
+    void drainOnce(plan, budgetMs);
+    const { noticeMs: firstMoveMs, windowMs, moveTimeoutMs } = plan.spread;
+    const { connections: count, survivors, movesPerSecond } = plan;
+    const lastMoveMs = firstMoveMs + windowMs + moveTimeoutMs;
+    const moves = { survivors: [...survivors], movesPerSecond, firstMoveMs, lastMoveMs };
+    return { node: config.nodeName, connections: count, ...moves, timeoutMs };
+  };
+
+  const drain = (timeoutMs = config.drainTimeoutMs): Promise<DrainAnswer> => (draining ??= begin(timeoutMs));
+
+  const drainOnce = async (plan: DrainPlan, budgetMs: number): Promise<void> => {
+    await moving.drain.run(plan, budgetMs);
+    // What was accepted is answered before the broker goes; its own timeout bounds the wait. What is answered gets a turn of
+    // the loop to leave, and what had arrived by then to be answered as well: an exit resets its connections.
+    for (let round = 0; round < LAST_ANSWER_ROUNDS; round++) {
+      await Promise.allSettled(pendingRequests);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
@@ -365,11 +403,13 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
     limits.close();
     expiry.close();
     tokens.close();
+    moving.close();
     fanout.close();
     protection.close();
     loop.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
+    markStopped();
   };
 
   /** Tries until it succeeds or the node ends. */
@@ -401,6 +441,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
         logger,
         ownStats: statistics.own,
         health,
+        drain,
         toFailure: failureOf,
         webSocket,
         refusePublish: () => overload.refusePublish('http'),
@@ -435,9 +476,7 @@ export const createNode = ({ config, broker, clock, ids, logger, version }: Node
       );
       return { port, internalPort };
     },
-    drain() {
-      draining ??= drainOnce();
-      return draining;
-    },
+    drain,
+    stopped,
   };
 };

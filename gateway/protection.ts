@@ -10,7 +10,7 @@ import { createOverload, type Overload } from './overload/overload.ts';
 import { createBudgetKeeping } from './session/budget-keeping.ts';
 import type { Connection, ConnectionHost } from './session/connection.ts';
 import { createDismissal } from './session/dismissal.ts';
-import { createIdleMoving } from './session/idle-moving.ts';
+import { createIdleMoving, type IdleMovingOptions } from './overload/idle-moving.ts';
 
 export interface ProtectionOptions {
   readonly config: Config;
@@ -21,6 +21,8 @@ export interface ProtectionOptions {
   readonly connections: Iterable<Connection> & { readonly size: number };
   /** Trims all channel logs together to so much, bytes. */
   readonly shrinkRings: (maxBytes: number) => void;
+  /** Asks a connection that does nothing to leave. */
+  readonly onIdle: IdleMovingOptions['onIdle'];
 }
 
 export interface Protection {
@@ -58,11 +60,19 @@ const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) =
 };
 
 export const createProtection = (options: ProtectionOptions): Protection => {
-  const { config, clock, metrics, logger, loop, connections, shrinkRings } = options;
+  const { config, clock, metrics, logger, loop, connections, shrinkRings, onIdle } = options;
   const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
   const dismissal = createDismissal(() => metrics.count('weir_budget_relief_total', { measure: 'cut' }));
   const keeping = createBudgetKeeping({ budget, metrics, shrinkRings, dismissal });
-  const idleMoving = createIdleMoving({ connections, clock, idleMs: config.overloadIdleMs, random: Math.random });
+  const idleMoving = createIdleMoving({
+    connections,
+    clock,
+    idleMs: config.overloadIdleMs,
+    moveTimeoutMs: config.moveTimeoutMs,
+    movesPerSecond: config.admissionPerSecond,
+    onIdle,
+    random: Math.random,
+  });
   const readLoad = createLoadMeter(clock, metrics.hot, loop);
   let load: FlushLoad = { busy: 0, flushing: 0, lagMs: 0 };
   const overload = createOverload({

@@ -4,6 +4,8 @@ import { channelSchema } from './fields.ts';
 import {
   type ChannelsQuery,
   channelsQuerySchema,
+  type DrainBody,
+  drainBodySchema,
   type HistoryQueryParameters,
   historyQuerySchema,
   type PublishBody,
@@ -88,6 +90,14 @@ export const parseBatch = (body: unknown): ParsedRequest<readonly BatchItem[]> =
   }
   if (commands.length > MAX_BATCH_COMMANDS) return tooMany('commands', 'commands', MAX_BATCH_COMMANDS, commands);
   return { kind: 'valid', value: commands.map(parseBatchItem) };
+};
+
+const drainValidator = createValidator(drainBodySchema);
+
+/** Body of `POST /v1/drain`. Never throws. */
+export const parseDrain = (body: unknown): ParsedRequest<DrainBody> => {
+  const result = drainValidator.validate(body);
+  return result.kind === 'valid' ? result : refuse('badRequest', result.problems);
 };
 
 /** Channel name of a path, already percent-decoded. */

@@ -8,8 +8,10 @@ import {
   MAX_BATCH_COMMANDS,
   MAX_CHANNEL_LENGTH,
   MAX_CHANNELS_PAGE,
+  MAX_DRAIN_TIMEOUT_MS,
   MAX_HISTORY_LIMIT,
   MAX_PUBLISH_CHANNELS,
+  MIN_DRAIN_TIMEOUT_MS,
 } from './limits.ts';
 import { epochSchema, offsetSchema } from './position.ts';
 import { replySchemas } from './replies.ts';
@@ -175,6 +177,42 @@ export const statsSchema = Type.Object(
   { $id: 'http.stats' },
 );
 export type Stats = Static<typeof statsSchema>;
+
+// --- POST /v1/drain
+
+export const drainBodySchema = Type.Object(
+  {
+    node: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 100,
+        description: 'name of a node; the one that serves the request when absent',
+      }),
+    ),
+    timeoutMs: Type.Optional(
+      Type.Integer({
+        minimum: MIN_DRAIN_TIMEOUT_MS,
+        maximum: MAX_DRAIN_TIMEOUT_MS,
+        description: 'until its process has ended; as configured when absent',
+      }),
+    ),
+  },
+  { $id: 'http.drainBody' },
+);
+export type DrainBody = Static<typeof drainBodySchema>;
+export const drainAnswerSchema = Type.Object(
+  {
+    node: Type.String(),
+    connections: countSchema,
+    survivors: Type.Array(Type.String(), { description: 'ready nodes that take the connections' }),
+    movesPerSecond: Type.Number({ minimum: 0, description: 'connections asked to move; 0 without survivors' }),
+    firstMoveMs: Type.Number({ minimum: 0, description: 'until the first is to move' }),
+    lastMoveMs: Type.Number({ minimum: 0, description: 'until those who did not move are closed' }),
+    timeoutMs: Type.Number({ minimum: 0, description: 'until the process has ended' }),
+  },
+  { $id: 'http.drainAnswer' },
+);
+export type DrainAnswer = Static<typeof drainAnswerSchema>;
 
 // --- health and problems
 

@@ -26,6 +26,8 @@ const httpSchemas: readonly TSchema[] = [
   http.ratesSchema,
   http.nodeStatsSchema,
   http.statsSchema,
+  http.drainBodySchema,
+  http.drainAnswerSchema,
   http.healthSchema,
   http.problemSchema,
   later.presenceAnswerSchema,

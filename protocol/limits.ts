@@ -26,3 +26,6 @@ export const IDEMPOTENCY_WINDOW_MS = 300_000;
 export const MAX_CHANNELS_PAGE = 1000;
 /** Page of `GET /v1/channels` that names no limit, channels. */
 export const DEFAULT_CHANNELS_PAGE = 100;
+/** Times a drain may be given by a request, ms: the shortest lets its own answer out. */
+export const MIN_DRAIN_TIMEOUT_MS = 1000;
+export const MAX_DRAIN_TIMEOUT_MS = 86_400_000;

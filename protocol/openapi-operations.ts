@@ -22,7 +22,12 @@ export interface Operation {
   /** Scope the API key needs; `none`: no key is asked for. */
   readonly scope: 'publish' | 'read' | 'manage' | 'metrics' | 'none';
   readonly parameters?: readonly JsonSchema[];
-  readonly body?: { readonly schema: string; readonly examples: Readonly<Record<string, Example>> };
+  readonly body?: {
+    readonly schema: string;
+    readonly examples: Readonly<Record<string, Example>>;
+    /** Default true. */
+    readonly required?: boolean;
+  };
   /** Responses by status, beside the problems. */
   readonly responses: Readonly<Record<string, JsonSchema>>;
   readonly problems: readonly ErrorName[];
@@ -142,7 +147,12 @@ export const toOpenApi = (operation: Operation): JsonSchema => {
     ...(parameters === undefined ? {} : { parameters }),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: content(body.schema, body.examples, JSON_CONTENT_TYPE) } }),
+      : {
+          requestBody: {
+            required: body.required ?? true,
+            content: content(body.schema, body.examples, JSON_CONTENT_TYPE),
+          },
+        }),
     responses: { ...(isBare ? {} : malformed), ...(body === undefined ? {} : slow), ...problemRefs, ...responses },
   };
 };

@@ -180,6 +180,38 @@ const reading: Paths = {
 };
 
 const node: Paths = {
+  '/v1/drain': {
+    post: {
+      operationId: 'drain',
+      tag: 'node',
+      summary: 'Empty a node and end its process',
+      description:
+        'Readiness turns to 404, every client gets a `reconnect` push with times of its own, spread over what the nodes that stay admit; who has not moved by then is closed with 1012. ' +
+        'Then the process ends. Answers at once with what will happen. The body may be left out. A node that drains already goes on as it is and gives the same answer.',
+      scope: 'manage',
+      body: {
+        schema: 'DrainBody',
+        examples: {
+          self: { summary: 'the node that serves the request', value: {} },
+          other: { summary: 'another node, in a minute', value: { node: 'weir-2', timeoutMs: 60_000 } },
+        },
+        required: false,
+      },
+      responses: {
+        202: jsonResponse('the node drains', 'DrainAnswer', {
+          node: 'weir-2',
+          connections: 20_000,
+          survivors: ['weir-1', 'weir-3'],
+          movesPerSecond: 1600,
+          firstMoveMs: 2000,
+          lastMoveMs: 19_500,
+          timeoutMs: 60_000,
+        }),
+        404: problemResponse('no such node', [['notAvailable', 'node: no node of this name is there']]),
+      },
+      problems: [...guarded, 'badRequest', 'brokerUnavailable'],
+    },
+  },
   '/health/live': {
     get: {
       operationId: 'getLiveness',

@@ -15,6 +15,10 @@ export const gapReasonSchema = Type.Union([
 ]);
 export type GapReason = Static<typeof gapReasonSchema>;
 
+/** Why a node asks a client to move; clients take any text. */
+export const MOVE_REASONS = ['drain', 'deaf', 'max_age', 'rebalance', 'overloaded'] as const;
+export type MoveReason = (typeof MOVE_REASONS)[number];
+
 const nullableOffset = Type.Union([offsetSchema, Type.Null()]);
 const joinedMemberSchema = Type.Object({ user: Type.String(), info: Type.Optional(Type.Unknown()) });
 

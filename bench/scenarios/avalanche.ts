@@ -1,6 +1,5 @@
 // Avalanche: every node of the cluster is restarted in turn under load; who never comes back, and what is lost.
 import { setTimeout as pause } from 'node:timers/promises';
-import { startNode } from '../../loadbalancer/cluster/node-process.ts';
 import { clusterOf, openClients, publish, publishAtRate, summarize, until } from '../cluster/contest.ts';
 import type { Measured, Scenario } from '../scenario.ts';
 
@@ -21,7 +20,7 @@ export const avalanche: Scenario = {
   ],
   measure: async (measuring): Promise<Measured> => {
     const cluster = clusterOf(measuring);
-    const { depth, pinning, say } = measuring;
+    const { depth, say } = measuring;
     const [count, rate] = depth === 'quick' ? [200, 20] : [CLIENTS, RATE];
     const channel = 'avalanche';
     const one = (n: number): Promise<number> => publish([cluster.apiUrl], cluster.apiKey, channel, n);
@@ -31,21 +30,9 @@ export const avalanche: Scenario = {
       url: () => cluster.wsUrl,
       away: () => pause(Math.random() * MAX_AWAY_MS),
     });
-    const started: Awaited<ReturnType<typeof startNode>>[] = [];
     const roll = async (): Promise<void> => {
-      for (const { name, port, ...old } of cluster.nodes) {
-        await old.stop(40_000);
-        const node = await startNode({
-          name,
-          port,
-          redisUrl: cluster.redis.url,
-          apiKey: cluster.apiKey,
-          entry: 'built',
-          env: { WEIR_LOG_LEVEL: 'warn' },
-        });
-        started.push(node);
-        await pinning.release(node.pid);
-        await cluster.haproxy.nodesUp([node]);
+      for (const { name } of [...cluster.nodes]) {
+        await cluster.restartNode(name);
         say(`${name} is back`);
       }
     };
@@ -65,7 +52,6 @@ export const avalanche: Scenario = {
       };
     } finally {
       for (const client of clients) client.stop();
-      await Promise.all(started.map((node) => node.stop()));
     }
   },
 };

@@ -205,3 +205,21 @@ it.each(['finished', 'cut short by the close of the old connection'])(
     expect(server.connections).toHaveLength(3);
   },
 );
+
+it.each([
+  ['sooner', 5000, 100, 100],
+  ['later', 100, 5000, 5000],
+])('moves at the newest word when it is told to do so %s', async (_, first, second, afterMs) => {
+  const { connect, server, clock } = createFixture();
+  const old = await connect();
+  old.push({ type: 'reconnect', afterMs: first, withinMs: 10_000, reason: 'rebalance' });
+  old.push({ type: 'reconnect', afterMs: second, withinMs: 10_000, reason: 'drain' });
+  await clock.advance(afterMs - 1);
+  expect(server.connections).toHaveLength(1);
+  await clock.advance(1);
+  await server.accept();
+  await settled();
+  expect(old.closed).toEqual({ code: 1000, reason: 'moved' });
+  await clock.advance(10_000);
+  expect(server.connections).toHaveLength(2);
+});

@@ -147,7 +147,7 @@ const run = async (steps: readonly Step[]): Promise<void> => {
       if (!target) return;
       if (one.do === 'deliver') server.deliver(target, one.n);
       else if (one.do === 'drop') server.drop(target);
-      else target.connection.push({ type: 'reconnect', afterMs: 100, withinMs: 5000, reason: 'drain' });
+      else server.move(target);
     }
     await settled();
   };

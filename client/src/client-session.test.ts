@@ -27,7 +27,7 @@ it('begins a new session after the application disconnected', async () => {
   expect(sessionsSent(server.connections)).toEqual([undefined, undefined]);
 });
 
-it('moves without the session, whose takeover would close the connection in use, and keeps the one it moved to', async () => {
+it('moves with the session, and goes on with the one the next connection has', async () => {
   const { connect, server, clock, reconnecting } = createFixture();
   const old = await connect();
   old.push({ type: 'reconnect', afterMs: 0, withinMs: 1000, reason: 'drain' });
@@ -38,7 +38,95 @@ it('moves without the session, whose takeover would close the connection in use,
   next.drop();
   await clock.advance(reconnecting.at(-1)!.delayMs);
   await server.accept();
-  expect(sessionsSent(server.connections)).toEqual([undefined, undefined, 'session-2']);
+  expect(sessionsSent(server.connections)).toEqual([undefined, 'session-1', 'session-2']);
+});
+
+it.each(['before the next connection is accepted', 'while the next one subscribes'])(
+  'survives a server that closes the connection whose session moved, %s',
+  async (when) => {
+    const { connect, client, server, clock, states } = createFixture();
+    const old = await connect();
+    const events = record(client.subscribe('news'));
+    old.reply(await old.next('subscribe'), subscribedAt(10));
+    old.push({ type: 'reconnect', afterMs: 0, withinMs: 1000, reason: 'drain' });
+    await clock.advance(0);
+    if (when.startsWith('before')) {
+      // The claim comes before its answer.
+      const next = server.accept();
+      await settled();
+      old.drop(3503, 'session taken over');
+      const connection = await next;
+      connection.reply(await connection.next('subscribe'), { ...subscribedAt(10), recovered: true });
+    } else {
+      const next = await server.accept();
+      const asked = await next.next('subscribe');
+      old.drop(3503, 'session taken over');
+      next.reply(asked, { ...subscribedAt(10), recovered: true });
+    }
+    await settled();
+    expect(client.isConnected).toBe(true);
+    expect(states).not.toContain('disconnected');
+    expect(events.at(-1)).toBe('subscribed');
+    expect(server.connections).toHaveLength(2);
+  },
+);
+
+it('takes what the server subscribed along before it leaves the old connection, without a hole or a duplicate', async () => {
+  const { connect, client, server, clock } = createFixture();
+  const made: string[][] = [];
+  client.on('subscription', (subscription) => made.push(record(subscription)));
+  const old = await connect();
+  old.push({ ...subscribedAt(5), recovered: true }, message(6), message(7));
+  old.push({ type: 'reconnect', afterMs: 0, withinMs: 5000, reason: 'drain' });
+  await clock.advance(0);
+  const next = await server.accept();
+  await settled();
+  expect(old.closed).toBeUndefined();
+  // From where the session was saved, which is behind what came since.
+  next.push({ ...subscribedAt(6), recovered: true }, message(7));
+  expect(old.closed).toEqual({ code: 1000, reason: 'moved' });
+  next.push(message(8));
+  expect(made).toEqual([['subscribed', 'message 6', 'message 7', 'message 8']]);
+});
+
+it('does not let the server bring back what was left after a move that failed', async () => {
+  const { connect, client, server, clock } = createFixture();
+  const made: string[] = [];
+  client.on('subscription', ({ channel }) => made.push(channel));
+  const old = await connect();
+  client.subscribe('news');
+  old.reply(await old.next('subscribe'), subscribedAt(0));
+  old.push({ type: 'reconnect', afterMs: 0, withinMs: 60_000, reason: 'drain' });
+  await clock.advance(0);
+  // It took the session before it broke: what the old connection forgets, the session does not.
+  (await server.accept()).drop();
+  client.unsubscribe('news');
+  old.reply(await old.next('unsubscribe'), { type: 'unsubscribed', channel: 'news' });
+  await clock.advance(1000);
+  const next = await server.accept();
+  next.push({ ...subscribedAt(0), recovered: true });
+  expect((await next.next('unsubscribe')).channel).toBe('news');
+  expect(made).toEqual([]);
+});
+
+it('does not let the server bring back what was left during a move', async () => {
+  const { connect, client, server, clock } = createFixture();
+  const made: string[] = [];
+  client.on('subscription', ({ channel }) => made.push(channel));
+  const old = await connect();
+  old.push({ ...subscribedAt(5), recovered: true });
+  const other = client.subscribe('other');
+  old.reply(await old.next('subscribe'), subscribedAt(0, 'e1', 'other'));
+  old.push({ type: 'reconnect', afterMs: 0, withinMs: 5000, reason: 'drain' });
+  await clock.advance(0);
+  const next = await server.accept();
+  client.unsubscribe('news');
+  old.reply(await old.next('unsubscribe'), { type: 'unsubscribed', channel: 'news' });
+  next.push({ ...subscribedAt(5), recovered: true }, message(6));
+  next.reply(await next.next('subscribe'), subscribedAt(0, 'e1', 'other'));
+  expect((await next.next('unsubscribe')).channel).toBe('news');
+  expect(made).toEqual(['news']);
+  expect(other.state).toBe('subscribed');
 });
 
 it('keeps the session of the connection in use when a move fails', async () => {

@@ -18,9 +18,11 @@ import {
   value,
   type ValuesOf,
 } from './key-spec.ts';
-import { CONNECT_DEADLINE_MS } from '../../protocol/limits.ts';
+import { CONNECT_DEADLINE_MS, MAX_DRAIN_TIMEOUT_MS } from '../../protocol/limits.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../overload/cluster-load.ts';
 import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
-import { isRedisUrl, isWebUrl } from './urls.ts';
+import { tokenKeys } from './token-keys.ts';
+import { isRedisUrl } from './urls.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -110,63 +112,7 @@ export const configKeys = {
     default: value(MINUTE_MS),
     description: 'Time in which the attempts of `apiKeyMaxFailures` come back, evenly.',
   }),
-  jwtSecret: text('text of 1–4096 characters', () => true, {
-    default: none('none; in development one is generated'),
-    secret: 'yes',
-    description:
-      'Secret of tokens signed with HS256, HS384 or HS512; at least as long as the hash: 32, 48 or 64 bytes.',
-  }),
-  jwtPublicKeyFile: text('a path to public keys in PEM form', () => true, {
-    default: none('none'),
-    description:
-      'Public keys of tokens signed with RS, PS (RSA from 2048 bits) or ES (P-256, P-384, P-521). Several may follow one another in the file while one replaces the other.',
-  }),
-  jwksUrl: text('an http:// or https:// URL', isWebUrl, {
-    default: none('none'),
-    secret: 'url',
-    description:
-      'Where the public keys of the token issuer are published (JWK Set); https, unless it is on this machine. Set `jwtAudience` with it, since an issuer may serve other applications too. Redirects are not followed; the last good set is kept while the issuer cannot be reached.',
-  }),
-  jwksMaxAgeMs: duration(1000, 24 * HOUR_MS, {
-    default: value(5 * MINUTE_MS),
-    description:
-      'Age from which the published keys are asked for anew: so long a key that was withdrawn is still trusted.',
-  }),
-  jwksMinIntervalMs: duration(100, HOUR_MS, {
-    default: value(5000),
-    description:
-      'Shortest time between two requests for the published keys; a token with an unknown key waits for the next one.',
-  }),
-  jwksTimeoutMs: duration(100, MINUTE_MS, {
-    default: value(5000),
-    description: 'Longest time a request for the published keys may take.',
-  }),
-  maxJwksBytes: bytes(KiB, 16 * MiB, {
-    default: value(256 * KiB),
-    description: 'Largest answer with published keys; a larger one counts as failed.',
-  }),
-  jwtAudience: text('text of 1–4096 characters', () => true, {
-    default: none('not checked'),
-    description: 'The `aud` a token must carry.',
-  }),
-  jwtIssuer: text('text of 1–4096 characters', () => true, {
-    default: none('not checked'),
-    description: 'The `iss` a token must carry.',
-  }),
-  jwtClockToleranceMs: duration(0, 10 * MINUTE_MS, {
-    default: value(5000),
-    description: 'How far ahead the clock of the token issuer may be: `nbf` may lie that much in the future.',
-  }),
-  revocationTtlMs: duration(1000, 366 * 24 * HOUR_MS, {
-    default: value(24 * HOUR_MS),
-    description:
-      'How long a revocation holds that names no time: at least as long as your tokens live. At most 100 000 are kept at once.',
-  }),
-  maxKnownTokens: integer(0, 10_000_000, {
-    default: value(10_000),
-    description:
-      'Tokens whose signature held that a node remembers by their hash, so that a client that comes back costs no second verification (0: none). About 1 KiB each.',
-  }),
+  ...tokenKeys,
   allowedOrigins: list('origins such as https://*.example.com or http://localhost:*, or *', isOriginPattern, {
     default: { kind: 'profile', development: DEVELOPMENT_ORIGINS, production: [] },
     description:
@@ -213,9 +159,9 @@ export const configKeys = {
     description: 'Connections the node accepts at once.',
   }),
   admissionPerSecond: integer(1, 1_000_000, {
-    default: value(1000),
+    default: value(DEFAULT_ADMISSION_PER_SECOND),
     description:
-      'Clients the node lets in per second. More of them wait, those that resume first, then those with a token; others are told when to come back (close 1013).',
+      'Clients the node lets in per second. More of them wait, those that resume first, then those with a token; others are told when to come back (close 1013). Announced to the other nodes: what drains or rebalances sends clients no faster than those who take them admit.',
   }),
   admissionDeadlineMs: duration(10, MINUTE_MS, {
     default: value(2000),
@@ -383,9 +329,34 @@ export const configKeys = {
     description:
       'Time a node may be deaf (publications are acknowledged and do not arrive) before it sends its clients to other nodes, if another one is ready.',
   }),
-  drainTimeoutMs: duration(0, 24 * HOUR_MS, {
+  drainTimeoutMs: duration(0, MAX_DRAIN_TIMEOUT_MS, {
     default: value(30_000),
-    description: 'Time from SIGTERM until connections that are still open are cut.',
+    description:
+      'Time from SIGTERM or `POST /v1/drain` until the process has ended; connections that are still open are cut.',
+  }),
+  drainNoticeMs: duration(0, 10 * MINUTE_MS, {
+    default: { kind: 'profile', development: 0, production: 2000 },
+    description:
+      'Time between readiness turning 404 and the first client asked to move, so that the load balancer has noticed: at least two of its health checks. Used when another node is ready.',
+  }),
+  moveTimeoutMs: duration(100, 10 * MINUTE_MS, {
+    default: value(5000),
+    description:
+      'Time a client that is asked to move has for it, from its own earliest moment on. Beyond it a draining node closes with 1012, one past its `maxAgeMs` with 3000.',
+  }),
+  maxAgeMs: duration(0, 365 * 24 * HOUR_MS, {
+    default: value(24 * HOUR_MS),
+    description:
+      'Age at which a connection is asked to move to a new one, 10 % more or less for each, so that they do not come together. One that does not is closed with 3000. 0 turns it off.',
+  }),
+  rebalance: flag({
+    default: value(true),
+    description:
+      'Whether a node with clearly more connections than the mean of all ready nodes asks its surplus to move, as after a node joined. Nobody is closed for staying.',
+  }),
+  movesPerSecond: integer(1, 100_000, {
+    default: value(100),
+    description: 'Connections a second this node asks to move for their age, and as many to rebalance.',
   }),
   requestTimeoutMs: duration(100, 10 * MINUTE_MS, {
     default: value(10_000),

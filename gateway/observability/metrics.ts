@@ -1,5 +1,6 @@
 // Every metric of a node, declared once: the registry, the dashboards, the alerts and the documentation read this list.
 import { closeCodes, errorCodes } from '../../protocol/codes.ts';
+import { MOVE_REASONS } from '../../protocol/pushes.ts';
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 
@@ -61,7 +62,7 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1, 2
 export const metricDeclarations = {
   weir_node_info: gauge('Always 1; labels name the node and its version.', 'node', 'version', 'profile'),
   weir_node_ready: gauge('1 while GET /health/ready answers 200, else 0.'),
-  weir_node_draining: gauge('1 from the first SIGTERM on.'),
+  weir_node_draining: gauge('1 from the first SIGTERM or POST /v1/drain on.'),
   weir_node_deaf: gauge('1 while publications are acknowledged by the broker and do not arrive at this node.'),
   weir_node_deaf_total: counter('Times this node became deaf.'),
 
@@ -112,6 +113,17 @@ export const metricDeclarations = {
   ),
   weir_subscriptions_restored_total: counter('Subscriptions that came back with a session.'),
   weir_sessions_taken_over_total: counter('Connections closed because a newer one continues their session.'),
+  weir_sessions_handed_over_total: counter('Sessions that a connection asked to move gave to its successor.'),
+
+  weir_moves_asked_total: counterOf('Connections asked to move, by reason.', 'reason', MOVE_REASONS),
+  weir_moves_overdue_total: counterOf(
+    'Connections ended because they had not moved in time, by reason.',
+    'reason',
+    MOVE_REASONS,
+  ),
+  weir_connections_moving: gauge('Connections that were asked to move, have time left and are still there.'),
+  weir_moves_per_second_limit: gauge('Connections a second that this node asks to move for age or balance, at most.'),
+  weir_admission_per_second: gauge('New connections a second that this node announces to be good for.'),
 
   weir_tokens_total: counterOf(
     'Tokens presented, by outcome (valid: verified now; known: verified before; unavailable: the keys of the issuer could not be fetched).',

@@ -9,6 +9,7 @@ import { MAX_CONSECUTIVE_BAD_REQUESTS } from '../../protocol/limits.ts';
 import { Account } from '../access/limits/account.ts';
 import { LimitReached } from '../access/limits/limit-reached.ts';
 import type { Limits } from '../access/limits/limits.ts';
+import type { MoveReason } from '../../protocol/pushes.ts';
 import type { Who } from '../access/rights.ts';
 import type { Identity } from '../access/tokens/claims.ts';
 import type { Clock, IdSource } from '../clock.ts';
@@ -77,6 +78,15 @@ export interface HeldCommand {
 /** A subscription that is being opened; becomes the subscription itself. */
 export type SubscriptionEntry = Subscription | Promise<Attached>;
 
+/** What becomes of a connection that was asked to move. */
+export interface Departure {
+  readonly reason: MoveReason;
+  /** Monotonic time until which the client may move, ms. */
+  readonly deadlineMs: number;
+  /** A newer connection continues its session; this one is served until its client closes it or its time is over. */
+  handedOver: boolean;
+}
+
 export class Connection implements Subscriber, SocketListener, Debtor {
   readonly id: string;
   /** The id it got, until it continues an earlier session. */
@@ -101,6 +111,10 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   expirySlot: number | undefined;
   /** Unix time of the handshake, ms. */
   readonly openedAtMs: number;
+  /** Set while the client has been asked to move. */
+  departure: Departure | null = null;
+  /** Monotonic time at which it is to move for its age, ms. */
+  agesAtMs = Infinity;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
   /** What the commands that are being worked on stand for, bytes. */

@@ -59,6 +59,7 @@ export type HttpMethod = 'get' | 'post' | 'any';
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   200: '200 OK',
+  202: '202 Accepted',
   302: '302 Found',
   400: '400 Bad Request',
   401: '401 Unauthorized',

@@ -23,15 +23,15 @@ describe('the command line of the cluster', () => {
   it('starts three nodes with leastconn from source unless told otherwise', () => {
     expect(parseClusterArguments([])).toEqual({
       kind: 'run',
-      values: { nodes: 3, port: undefined, redisPort: undefined, balance: 'leastconn', entry: 'source' },
+      values: { nodes: 3, port: undefined, redisPort: undefined, balance: 'leastconn', entry: 'source', roll: false },
     });
   });
 
   it('takes every option', () => {
-    const argv = ['--nodes', '5', '--port=9000', '--redis-port', '6390', '--balance', 'random', '--built'];
+    const argv = ['--nodes', '5', '--port=9000', '--redis-port', '6390', '--balance', 'random', '--built', '--roll'];
     expect(parseClusterArguments(argv)).toEqual({
       kind: 'run',
-      values: { nodes: 5, port: 9000, redisPort: 6390, balance: 'random', entry: 'built' },
+      values: { nodes: 5, port: 9000, redisPort: 6390, balance: 'random', entry: 'built', roll: true },
     });
   });
 

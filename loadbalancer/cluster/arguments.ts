@@ -8,6 +8,8 @@ export interface ClusterArguments {
   readonly redisPort?: number;
   readonly balance: BalanceProfile;
   readonly entry: 'source' | 'built';
+  /** Restart every node once under a small load, tell what clients saw of it, and end. */
+  readonly roll: boolean;
 }
 
 export type ParsedArguments =
@@ -23,6 +25,7 @@ Starts Redis, gateway nodes and HAProxy on this machine, and stops them on Ctrl-
   --redis-port <port>  Redis (a free port)
   --balance <profile>  ${BALANCE_PROFILES.join(', ')} (leastconn)
   --built              run dist/ as made by npm run build, instead of the sources
+  --roll               restart every node in turn under a small load, tell what clients saw of it, stop
   --help               this text
 
 WEIR_… variables of the environment reach every node, WEIR_AGENT_… the balancer agent.`;
@@ -50,6 +53,7 @@ export function parseClusterArguments(argv: readonly string[]): ParsedArguments 
         'redis-port': { type: 'string' },
         balance: { type: 'string' },
         built: { type: 'boolean' },
+        roll: { type: 'boolean' },
         help: { type: 'boolean' },
       },
     });
@@ -68,6 +72,7 @@ export function parseClusterArguments(argv: readonly string[]): ParsedArguments 
         redisPort: integer('redis-port', values['redis-port'], 65_535),
         balance,
         entry: values.built === true ? 'built' : 'source',
+        roll: values.roll === true,
       },
     };
   } catch (error) {

@@ -31,7 +31,7 @@ export interface ClusterOptions {
 
 export interface Cluster extends AsyncDisposable {
   readonly redis: RedisProcess;
-  /** Every node started, in order, also those that ended since. */
+  /** Every node started, in order, also those that ended since; one started again takes the place of the former. */
   readonly nodes: readonly NodeProcess[];
   readonly haproxy: HaproxyProcess;
   /** Follows the registry of nodes in Redis and fills the slots of HAProxy. */
@@ -45,11 +45,15 @@ export interface Cluster extends AsyncDisposable {
   readonly apiKey: string;
   /** Starts one more node; resolves when HAProxy sends to it. */
   addNode(): Promise<NodeProcess>;
+  /** Stops a node so that it drains, starts it again at its address, and resolves when HAProxy sends to it. */
+  restartNode(name: string): Promise<NodeProcess>;
   /** Nodes first, so that they drain while their clients can still be told; then the others. */
   stop(): Promise<void>;
 }
 
 const MIN_SLOTS = 16;
+/** Longer than the drain timeout of a node, so that what ends it is the node itself. */
+const RESTART_TIMEOUT_MS = 40_000;
 
 /** Waits for all, also when one fails, so that whatever did start is known and can be stopped. */
 async function startAll<T extends { stop(): Promise<void> }>(starts: readonly Promise<T>[]): Promise<T[]> {
@@ -73,10 +77,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await Promise.all([agent?.stop(), haproxy?.stop()]);
     await redis.stop();
   };
-  const start = (index: number): Promise<NodeProcess> =>
+  const start = (index: number, port = options.ports?.[index]): Promise<NodeProcess> =>
     startNode({
       name: `node-${index + 1}`,
-      port: options.ports?.[index],
+      port,
       redisUrl: redis.url,
       apiKey,
       entry: options.entry,
@@ -121,6 +125,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       addNode: async () => {
         const node = await start(nodes.length);
         nodes.push(node);
+        await balancer.nodesUp([node]);
+        return node;
+      },
+      restartNode: async (name) => {
+        const index = nodes.findIndex((node) => node.name === name);
+        const old = nodes[index];
+        if (old === undefined) throw new Error(`no node is called ${name}`);
+        await old.stop(RESTART_TIMEOUT_MS);
+        const node = await start(index, old.port);
+        nodes[index] = node;
         await balancer.nodesUp([node]);
         return node;
       },

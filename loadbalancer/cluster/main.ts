@@ -3,10 +3,14 @@ import { type ClusterArguments, parseClusterArguments, USAGE } from './arguments
 import { type Cluster, startCluster } from './cluster.ts';
 import { freePort } from './free-port.ts';
 import { describeExit, type ProcessExit } from './process.ts';
+import { rollUnderLoad } from './roll.ts';
 
 /** sysexits.h: the command was used wrongly. */
 const EXIT_USAGE = 64;
 const PREFERRED = { publicPort: 8080, internalPort: 8081, statsPort: 8404 } as const;
+/** Nodes of the cluster tell their clients to move after HAProxy, which asks every 400 ms, has seen that they leave. */
+const DRAIN_NOTICE_MS = 1000;
+const ROLL = { clients: 30, rate: 50 } as const;
 /** Settings the runner gives each node itself; the same variables of its own environment would break the cluster. */
 const OWN_VARIABLES = new Set([
   'WEIR_HOST',
@@ -84,6 +88,21 @@ function reportDeaths(cluster: Cluster, stopping: () => boolean): void {
   }
 }
 
+/** The exit code: 0 when nothing was lost or repeated. */
+async function roll(cluster: Cluster): Promise<number> {
+  print(`restarting ${cluster.nodes.length} nodes in turn under ${ROLL.clients} clients and ${ROLL.rate} messages/s …`);
+  const result = await rollUnderLoad({ cluster, ...ROLL, say: print });
+  const { published, lost, declared, duplicated, largestGapMs, steadyGapMs, reconnects } = result;
+  print(`
+published         ${published}, to each of ${ROLL.clients} clients
+lost              ${lost} (of them declared as a gap: ${declared})
+duplicated        ${duplicated}
+reconnects        ${reconnects} (moves apart: those nobody sees)
+largest pause     ${Math.round(largestGapMs)} ms between two messages of a client (${Math.round(steadyGapMs)} ms before the first restart)
+`);
+  return lost === 0 && duplicated === 0 ? 0 : 1;
+}
+
 async function run(values: ClusterArguments): Promise<void> {
   let phase: 'starting' | 'running' | 'stopping' = 'starting';
   print(`starting Redis, ${values.nodes} ${values.nodes === 1 ? 'node' : 'nodes'} and HAProxy …`);
@@ -93,23 +112,29 @@ async function run(values: ClusterArguments): Promise<void> {
     haproxyStatsPort: await freePort(PREFERRED.statsPort),
   };
   const { nodes, redisPort, balance, entry } = values;
-  const starting = startCluster({ ...ports, nodes, redisPort, balance, entry, ...passedOn(process.env) });
-  const stop = async (): Promise<void> => {
+  const passed = passedOn(process.env);
+  const env = { WEIR_DRAIN_NOTICE_MS: String(DRAIN_NOTICE_MS), ...passed.env };
+  const starting = startCluster({ ...ports, nodes, redisPort, balance, entry, ...passed, env });
+  const stop = async (exitCode = 0): Promise<void> => {
+    phase = 'stopping';
     print('stopping …');
     await (await starting).stop();
     print('stopped');
-    process.exit(0);
+    process.exit(exitCode);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // Before it runs there is nothing to drain, and a second signal means "now": exiting kills every child.
       if (phase !== 'running') process.exit(phase === 'starting' ? 0 : 1);
-      phase = 'stopping';
       void stop();
     });
   }
   const cluster = await starting;
   phase = 'running';
+  if (values.roll) {
+    await stop(await roll(cluster));
+    return;
+  }
   describe(cluster);
   reportDeaths(cluster, () => phase === 'stopping');
 }

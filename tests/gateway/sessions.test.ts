@@ -194,6 +194,57 @@ describe('a session taken over', () => {
   });
 });
 
+describe('a session on the move', () => {
+  const startAging = (moveTimeoutMs: number): Promise<NodeProcess> =>
+    startOwn('aging', { WEIR_MAX_AGE_MS: '1000', WEIR_MOVE_TIMEOUT_MS: String(moveTimeoutMs) });
+
+  it('is continued elsewhere while the connection that was asked to move is served on, until its client closes it', async () => {
+    const aging = await startAging(60_000);
+    const channel = fresh();
+    const older = await connect(aging);
+    await older.expect('subscribe', { channel });
+    await publish(a, channel, 2);
+    await older.waitForMessages(2);
+    expect(await older.waitForPush('reconnect')).toMatchObject({ reason: 'max_age' });
+    await saved(sessionOf(older), { [channel]: 2 });
+    const newer = await connect(b, { session: sessionOf(older) });
+    expect(sessionOf(newer)).toBe(sessionOf(older));
+    await newer.waitForPush('subscribed');
+    await waitFor(async () => (await metric(aging, 'weir_sessions_handed_over_total')) === 1, {
+      description: 'the former holder to hear of it',
+    });
+    await publish(a, channel, 3);
+    await Promise.all([older.waitForMessages(5), newer.waitForMessages(3)]);
+    expect([offsets(older), offsets(newer)]).toEqual([
+      [1, 2, 3, 4, 5],
+      [3, 4, 5],
+    ]);
+    // What is left of the older one says nothing about the session any more, neither by a change nor by its end.
+    await older.expect('subscribe', { channel: fresh() });
+    await older.close(1000);
+    await saved(sessionOf(newer), { [channel]: 5 });
+    const newest = await connect(a, { session: sessionOf(newer) });
+    expect(sessionOf(newest)).toBe(sessionOf(newer));
+    expect(await newer.waitForClose()).toMatchObject({ code: 3503 });
+    expect(await metric(aging, 'weir_sessions_taken_over_total')).toBe(0);
+  });
+
+  it('does not keep two connections for ever: the older one ends with 3000 when its time is over', async () => {
+    const aging = await startAging(1000);
+    const channel = fresh();
+    const older = await connect(aging);
+    await older.expect('subscribe', { channel });
+    await older.waitForPush('reconnect');
+    await saved(sessionOf(older), { [channel]: 0 });
+    const newer = await connect(b, { session: sessionOf(older) });
+    await newer.waitForPush('subscribed');
+    expect(await older.waitForClose()).toEqual({ code: 3000, reason: 'max_age' });
+    await publish(a, channel, 1);
+    await newer.waitForMessages(1);
+    expect(newer.closed()).toBeUndefined();
+  });
+});
+
 describe('a session that is ended or handed on in order', () => {
   it('is kept with its newest cursor when its node stops', async () => {
     const stopping = await startOwn('stopping');

@@ -20,10 +20,10 @@ describe('judgeClose', () => {
     expect(judgeClose({ code, reason: '' }) !== undefined).toBe(mayRetry);
   });
 
-  it('takes the delay out of the reason of 1013 only', () => {
-    expect(judgeClose({ code: 1013, reason: 'retryAfterMs=1500' })).toEqual({ serverDelayMs: 1500 });
-    expect(judgeClose({ code: 1013, reason: 'busy' })).toEqual({ serverDelayMs: undefined });
-    expect(judgeClose({ code: 1012, reason: 'retryAfterMs=9' })).toEqual({ serverDelayMs: undefined });
+  it.each([1012, 1013, 3014])('takes the delay out of the reason of %i, and forbids nothing by it', (code) => {
+    expect(judgeClose({ code, reason: 'retryAfterMs=1500' })).toEqual({ serverDelayMs: 1500 });
+    expect(judgeClose({ code, reason: 'busy' })).toEqual({ serverDelayMs: undefined });
+    expect(judgeClose({ code: 3503, reason: 'retryAfterMs=1500' })).toBeUndefined();
   });
 
   it('lets the error of a refused connect decide over the close code', () => {

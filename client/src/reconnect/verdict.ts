@@ -6,8 +6,6 @@ import type { TransportClose } from '../transport/transport.ts';
 /** How to try again, or nothing when that is forbidden. */
 export type Retry = { serverDelayMs: number | undefined } | undefined;
 
-const TRY_LATER = 1013;
-
 const retryAfterMs = (reason: string): number | undefined => {
   const digits = /retryAfterMs=(\d+)/.exec(reason)?.[1];
   return digits === undefined ? undefined : Number(digits);
@@ -18,6 +16,5 @@ export const judgeClose = ({ code, reason, error }: TransportClose): Retry => {
   if (error) {
     return error.temporary || error.code === TOKEN_EXPIRED ? { serverDelayMs: error.retryAfterMs } : undefined;
   }
-  if (!mayReconnect(code)) return undefined;
-  return { serverDelayMs: code === TRY_LATER ? retryAfterMs(reason) : undefined };
+  return mayReconnect(code) ? { serverDelayMs: retryAfterMs(reason) } : undefined;
 };

@@ -44,6 +44,8 @@ export interface Connection {
   readonly session: string | undefined;
   /** The server restored the session it was asked to continue. */
   readonly isContinued: boolean;
+  /** A move from here has begun: its session may be another connection's by now, also when the move failed. */
+  isLeft: boolean;
   /** Closes at once from our side: a dead network would never confirm. */
   close(code: number, reason: string, error?: WeirError): void;
 }
@@ -199,6 +201,7 @@ export const createConnection = (
     get isContinued() {
       return isContinued;
     },
+    isLeft: false,
     get bufferedBytes() {
       return outbox.bytes + (transport?.bufferedBytes ?? 0);
     },

@@ -128,11 +128,14 @@ export const createSession = (
   };
 
   const scheduleMove = (startMs: number, deadlineMs: number): void => {
-    if (move) return;
+    if (move?.connection) return;
+    // The newest order counts: who is to move some time may be told to move now.
+    move?.cancel();
     moveDeadlineMs = Math.max(startMs, deadlineMs);
     const cancel = clock.after(Math.max(0, startMs - clock.now()), () => {
-      // Without the session: whoever takes it over closes the connection that has it, and that one is still in use.
-      move = { name: 'opening', connection: open(undefined, true) };
+      // The server serves the present connection on although the next one continues its session: it asked for the move.
+      phase.connection!.isLeft = true;
+      move = { name: 'opening', connection: open(sessionId) };
     });
     move = { name: 'scheduled', cancel };
   };
@@ -178,9 +181,10 @@ export const createSession = (
     }
     if (phase.connection !== connection) return;
     const retry = judgeClose(close);
-    if (retry) {
+    // With a successor on its way, what becomes of that one decides: it may be the very reason for the close.
+    if (retry || move?.connection) {
       if (close.error) hooks.onError(close.error);
-      replace(connection, close, retry.serverDelayMs);
+      replace(connection, close, retry?.serverDelayMs);
     } else stop(close.error ?? closedByServer(close.code, close.reason), close);
   };
 

@@ -37,13 +37,17 @@ export const createHub = (setup: HubSetup): Hub => {
   const checkMoved = (): void => {
     const target = next;
     if (!target) return;
-    for (const link of links.values()) if (link.origin === 'client' && link.source !== target) return;
+    for (const link of links.values()) {
+      // What the server subscribed comes by itself, when it continues the session.
+      if (link.source !== target && (link.origin === 'client' || target.isContinued)) return;
+    }
     setup.onMoved();
   };
 
   const leave = (channel: string, connection: Connection): void =>
     connection.request('unsubscribe', { channel }, (outcome) => {
-      if (!(outcome instanceof WeirError && outcome.temporary)) left.delete(channel);
+      // Only who holds the session can forget the channel for it.
+      if (!connection.isLeft && !(outcome instanceof WeirError && outcome.temporary)) left.delete(channel);
     });
 
   const add = (channel: string, options: SubscribeOptions, origin: ChannelLink['origin']): ChannelLink => {

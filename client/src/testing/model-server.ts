@@ -41,6 +41,7 @@ export const createModelServer = () => {
   };
   const isOpen = ({ connection }: Serving): boolean => connection.closed === undefined && !dropped.has(connection);
   const dropped = new Set<TestConnection>();
+  const moving = new Set<Serving>();
   const drop = (one: Serving, code?: number): void => {
     if (!isOpen(one)) return;
     dropped.add(one.connection);
@@ -90,7 +91,12 @@ export const createModelServer = () => {
     const stored = session === undefined ? undefined : sessions.get(session);
     one.session = stored && session !== undefined ? session : `s${++names}`;
     sessions.set(one.session, stored ?? new Map<string, Position>());
-    for (const other of serving) if (other !== one && other.session === one.session) drop(other, 3000);
+    for (const other of serving) {
+      if (other === one || other.session !== one.session) continue;
+      // One that was asked to move is served on, without its session.
+      if (moving.has(other)) other.session = '';
+      else drop(other, 3503);
+    }
     const pushes: Push[] = [];
     for (const [channel, position] of stored ?? []) {
       one.cursors.set(channel, { position, restored: true });
@@ -209,6 +215,11 @@ export const createModelServer = () => {
       logs.delete(channel);
     },
     drop,
+    /** Asks it to move. */
+    move: (one: Serving): void => {
+      moving.add(one);
+      one.connection.push({ type: 'reconnect', afterMs: 100, withinMs: 5000, reason: 'drain' });
+    },
     /** Error codes for the next commands that may be refused so. */
     refuseNext: (code: number): void => {
       refusals.push(code);

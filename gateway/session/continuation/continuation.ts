@@ -50,6 +50,13 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
     if (state === undefined) return;
     // Before the close, which would save it as the last word on the session.
     forget(state);
+    const { departure } = state.connection;
+    if (departure !== null) {
+      // Its own client is on the move: two connections for a moment, so that nothing is missed in between.
+      departure.handedOver = true;
+      metrics.count('weir_sessions_handed_over_total');
+      return;
+    }
     metrics.count('weir_sessions_taken_over_total');
     state.connection.close(TAKEN_OVER.code, TAKEN_OVER.reason);
   };
@@ -177,7 +184,8 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
       return undefined;
     },
     handleChanged(connection) {
-      if (connection.isOpen()) saving.handleChanged(stateOf(connection));
+      // What was handed over is its successor's.
+      if (connection.isOpen() && connection.departure?.handedOver !== true) saving.handleChanged(stateOf(connection));
     },
     isRestored: (connection, channel) => states.get(connection.id)?.restored.has(channel) ?? false,
     isPending: (connection, channel) => states.get(connection.id)?.pending.has(channel) ?? false,

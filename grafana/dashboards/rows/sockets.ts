@@ -97,6 +97,30 @@ export const sockets: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Asked to move',
+      description:
+        'Connections asked to open a new one elsewhere, by reason, and those ended because they did not in time: clients that do not know the reconnect push. Rebalancing and age stay below the limit of all nodes together.',
+      unit: 'ops',
+      queries: [
+        { expr: sum(q.rate('weir_moves_asked_total'), 'reason'), legend: 'asked: {{reason}}' },
+        { expr: sum(q.rate('weir_moves_overdue_total'), 'reason'), legend: 'ended: {{reason}}' },
+        { expr: sum(q.rate('weir_sessions_handed_over_total')), legend: 'sessions handed over' },
+        { expr: sum(q.value('weir_moves_per_second_limit')), legend: 'limit for age and balance, each' },
+      ],
+    },
+    {
+      kind: 'lines',
+      title: 'On the move',
+      description:
+        'Connections that were asked to move and are still there, by node, beside what the cluster says it admits in a second. A number that stays is clients that ignore the push.',
+      unit: 'short',
+      queries: [
+        { expr: q.value('weir_connections_moving'), legend: '{{instance}}' },
+        { expr: sum(q.value('weir_admission_per_second')), legend: 'admitted per second' },
+      ],
+    },
+    {
+      kind: 'lines',
       title: 'Sessions saved and restored',
       description: 'Saves grow with the connections whose cursors move, up to 2 000 a second per node.',
       unit: 'ops',

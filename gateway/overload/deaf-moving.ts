@@ -1,57 +1,58 @@
 // Sends the clients of a deaf node to nodes that hear, once per outage.
-import type { ControlBus, Json } from '../../broker/control.ts';
+import type { ControlBus } from '../../broker/control.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { Connection } from './connection.ts';
-import { visitInSlices } from './slices.ts';
-import { spreadMove } from './spread.ts';
+import { visitInSlices } from '../session/slices.ts';
+import { admissionOf, clusterLoadOf, type NodeLoad, survivorsOf } from './cluster-load.ts';
+import type { Departures, Movable } from './departures.ts';
+import { timesAt, windowFor } from './spread.ts';
 
 /** Connections told between two turns of the event loop. */
 const PACE = { size: 500, pauseMs: 0 } as const;
 
-export interface MovingOptions {
+export interface DeafMovingOptions {
   readonly nodeName: string;
   readonly control: Pick<ControlBus, 'nodes'>;
-  readonly connections: Iterable<Pick<Connection, 'state' | 'send'>> & { readonly size: number };
+  readonly connections: Iterable<Movable> & { readonly size: number };
+  readonly departures: Pick<Departures, 'ask'>;
   /** Undefined while the node hears. */
   readonly deafForMs: () => number | undefined;
-  readonly deafMoveAfterMs: number;
+  readonly settings: { readonly deafMoveAfterMs: number; readonly moveTimeoutMs: number };
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly logger: Logger;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
-export interface Moving {
+export interface DeafMoving {
   /** Repeated about once a second. */
   look(): void;
 }
 
-const isReady = (info: Json): boolean =>
-  typeof info === 'object' && info !== null && !Array.isArray(info) && (info as { ready?: Json }).ready === true;
-
-export const createMoving = (options: MovingOptions): Moving => {
-  const { nodeName, control, connections, deafForMs, deafMoveAfterMs, random, logger, onError } = options;
+export const createDeafMoving = (options: DeafMovingOptions): DeafMoving => {
+  const { nodeName, control, connections, departures, deafForMs, settings, random, logger, onError } = options;
+  const { deafMoveAfterMs, moveTimeoutMs } = settings;
   let stage: 'waiting' | 'asking' | 'moved' = 'waiting';
 
-  const move = (): void => {
+  const move = (others: readonly NodeLoad[]): void => {
     const count = connections.size;
+    const spread = { count, noticeMs: 0, windowMs: windowFor(count, admissionOf(others)), moveTimeoutMs };
     logger.warn({ event: 'move_clients', connections: count, reason: 'deaf' }, 'clients move to nodes that hear');
+    let index = 0;
     void visitInSlices(connections, PACE, (connection) => {
-      if (connection.state !== 'connected') return;
-      connection.send({ type: 'reconnect', ...spreadMove(count, random()), reason: 'deaf' });
+      const times = timesAt(index++, spread, random());
+      if (connection.state === 'connected') departures.ask(connection, times, 'deaf');
     });
   };
 
   const ask = async (): Promise<void> => {
-    const nodes = await control.nodes();
-    const othersHear = nodes.some(({ node, info }) => node !== nodeName && isReady(info));
+    const others = survivorsOf(clusterLoadOf(await control.nodes()), nodeName);
     // Meanwhile the node may hear again.
-    if (!othersHear || deafForMs() === undefined) {
+    if (others.length === 0 || deafForMs() === undefined) {
       stage = 'waiting';
       return;
     }
     stage = 'moved';
-    move();
+    move(others);
   };
 
   return {

@@ -1,9 +1,10 @@
 import pino from 'pino';
 import { expect, it } from 'vitest';
 import type { NodeRecord } from '../../broker/control.ts';
-import type { Outgoing } from '../dialects/dialect.ts';
-import type { ConnectionState } from './connection.ts';
-import { createMoving } from './moving.ts';
+import type { ConnectionState } from '../session/connection.ts';
+import { movable } from './test-movable.ts';
+import { createDeafMoving } from './deaf-moving.ts';
+import type { MoveTimes } from './spread.ts';
 
 const record = (node: string, info: NodeRecord['info']): NodeRecord => ({ node, info, announcedAtMs: 0 });
 const self = record('self', { version: '1', ready: true });
@@ -14,9 +15,10 @@ const setUp = (states: readonly ConnectionState[] = ['connected']) => {
     nodes: [self] as NodeRecord[] | Error,
     asked: 0,
     errors: [] as string[],
-    sent: states.map((): Outgoing[] => []),
+    sent: states.map((): (MoveTimes & { reason: string })[] => []),
   };
-  const moving = createMoving({
+  const connections = states.map((state) => movable(state));
+  const moving = createDeafMoving({
     nodeName: 'self',
     control: {
       nodes() {
@@ -24,11 +26,13 @@ const setUp = (states: readonly ConnectionState[] = ['connected']) => {
         return world.nodes instanceof Error ? Promise.reject(world.nodes) : Promise.resolve(world.nodes);
       },
     },
-    connections: new Set(
-      states.map((state, index) => ({ state, send: (push: Outgoing) => world.sent[index]?.push(push) })),
-    ),
+    connections: new Set(connections),
+    departures: {
+      ask: (connection, times, reason) =>
+        world.sent[connections.findIndex((one) => one === connection)]?.push({ ...times, reason }),
+    },
     deafForMs: () => world.deafForMs,
-    deafMoveAfterMs: 5000,
+    settings: { deafMoveAfterMs: 5000, moveTimeoutMs: 10_000 },
     random: () => 0.5,
     logger: pino({ level: 'silent' }),
     onError: (error) => world.errors.push(error.message),
@@ -49,8 +53,8 @@ it('moves connected clients once per outage, when it has lasted and another node
   expect(world.asked).toBe(0);
   await look(5000);
   await look(6000);
-  const push = { type: 'reconnect', afterMs: 250, withinMs: 10_250, reason: 'deaf' };
-  expect(world.sent).toEqual([[push], [], [push], []]);
+  const [first, third] = [62, 312].map((afterMs) => ({ afterMs, withinMs: afterMs + 10_000, reason: 'deaf' }));
+  expect(world.sent).toEqual([[first], [], [third], []]);
   await look(undefined);
   await look(5000);
   expect(world.sent.map(({ length }) => length)).toEqual([2, 0, 2, 0]);
