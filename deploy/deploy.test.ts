@@ -104,7 +104,9 @@ describe('haproxy.cfg and haproxy-dns.cfg', () => {
     }
   });
 
-  it.each([...generatedFiles().keys()])('%s is accepted by HAProxy', async (name) => {
+  // With a certificate: tests/wire/tls.test.ts, which makes one.
+  const readable = [...generatedFiles()].filter(([, content]) => !content.includes(' ssl crt ')).map(([name]) => name);
+  it.each(readable)('%s is accepted by HAProxy', async (name) => {
     const { stdout, stderr } = await run('haproxy', ['-c', '-f', join(here, name)]);
     expect(stdout + stderr).toContain('Configuration file is valid');
     expect(stdout + stderr).not.toMatch(/warning/i);

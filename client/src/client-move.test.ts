@@ -30,13 +30,6 @@ it('moves without a change of state, a duplicate or a hole', async () => {
   expect(client.isConnected).toBe(true);
 });
 
-it('says that it comes back, so that it is let in ahead of newcomers, and leaves the session to the old connection', async () => {
-  const { old, next } = await moving();
-  expect(old.commands[0]).not.toHaveProperty('resume');
-  expect(next.commands[0]).toMatchObject({ type: 'connect', resume: true });
-  expect(next.commands[0]).not.toHaveProperty('session');
-});
-
 it('without resume, holds the new connection back until the old has caught up', async () => {
   const { old, next, events } = await moving();
   next.reply(await next.next('subscribe'), refusal(108, 'not_available'));

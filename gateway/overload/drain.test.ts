@@ -165,7 +165,7 @@ describe('a drain', () => {
   it('has nobody wait when the last one who could take them leaves as well', async () => {
     for (let n = 0; n < 4; n++) come();
     const world = await begin();
-    nodes = [{ ...ready('other'), info: { ready: false, draining: true } }];
+    nodes = [{ ...ready('other'), info: { ready: false, state: 'draining' } }];
     await pass(1500);
     expect(all.map(({ closed }) => closed?.code)).toEqual([1012, 1012, 1012, 1012]);
     expect(all.map(({ closed }) => /^retryAfterMs=1\d{3}$/.test(closed!.reason))).toEqual([true, true, true, true]);

@@ -29,7 +29,7 @@ const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
         return Promise.resolve([
           record('self', say(connections.size)),
           ...world.others.map((count, index) => record(`other-${index}`, say(count))),
-          ...(world.draining ? [record('leaving', { ready: false, draining: true, connections: 500 })] : []),
+          ...(world.draining ? [record('leaving', { ready: false, state: 'draining', connections: 500 })] : []),
         ]);
       },
     },

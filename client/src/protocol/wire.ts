@@ -30,7 +30,7 @@ export interface HistoryMessage {
 }
 
 export interface Commands {
-  connect: { token?: string; session?: string; resume?: boolean; client?: { name?: string; version?: string } };
+  connect: { token?: string; session?: string; client?: { name?: string; version?: string } };
   refresh: { token: string };
   subscribe: { channel: string; since?: Since; policy?: Policy; window?: number; presence?: boolean };
   unsubscribe: { channel: string };

@@ -56,14 +56,10 @@ const CLOSED = 3000;
 const NO_PONG = 3012;
 const DEFAULT_PING_INTERVAL_MS = 25_000;
 
-/**
- * No hook is called synchronously. `resume`: the client was connected before, which says `session` as well: the server lets it in
- * ahead of newcomers.
- */
+/** No hook is called synchronously. */
 export const createConnection = (
   setup: ConnectionSetup,
   session: string | undefined,
-  resume: boolean,
   hooks: ConnectionHooks,
 ): Connection => {
   const { clock } = setup;
@@ -160,7 +156,7 @@ export const createConnection = (
       onOpen: () => {
         const fields = {
           ...(value !== undefined && { token: value }),
-          ...(session ? { session } : resume && { resume }),
+          ...(session && { session }),
           client: setup.client,
         };
         send('connect', encodeFields(fields), (outcome) => {

@@ -84,8 +84,8 @@ export const createSession = (
     if (state !== previous) hooks.onState(state, previous, reason);
   };
 
-  const open = (session?: string, resume = false): Connection => {
-    const connection: Connection = createConnection(setup, session, resume, {
+  const open = (session?: string): Connection => {
+    const connection: Connection = createConnection(setup, session, {
       onOpen: (connected) => handleOpen(connection, connected),
       onPush: (push) => handlePush(connection, push),
       onFlushed: hooks.onFlushed,
