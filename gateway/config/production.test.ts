@@ -40,7 +40,13 @@ describe('production', () => {
       /^WEIR_API_KEYS: .*development/,
       'ALLOW_WEAK_SECRETS',
     ],
-    ['a short token secret', { WEIR_JWT_SECRET: 'short' }, '', /^WEIR_JWT_SECRET: is shorter/, 'ALLOW_WEAK_SECRETS'],
+    [
+      'a development token secret',
+      { WEIR_JWT_SECRET: `weir-dev-${'r'.repeat(32)}` },
+      '',
+      /^WEIR_JWT_SECRET: is a generated development secret/,
+      'ALLOW_WEAK_SECRETS',
+    ],
     [
       'anonymous publish',
       { WEIR_ANONYMOUS: 'true' },
