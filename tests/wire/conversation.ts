@@ -54,6 +54,7 @@ export interface Conversation extends AsyncDisposable {
   readonly head: string;
   /** Writes frames in one write, or in pieces of `chop` bytes, each a write of its own. */
   send(frames: readonly FrameOptions[], chop?: number): Promise<void>;
+  /** What the server sent, its own pings apart. */
   frames(): ServerFrame[];
   waitForFrames(count: number): Promise<ServerFrame[]>;
   /** Resolves with all frames once the server ended the connection. */
@@ -72,7 +73,9 @@ export const converse = async (
   const text = await raw.waitForText(/^HTTP\/1\.1 [^]*?\r\n\r\n/);
   const head = text.slice(0, text.indexOf('\r\n\r\n') + 4);
   if (!head.startsWith('HTTP/1.1 101 ')) throw new Error(`no upgrade: ${text}`);
-  const frames = (): ServerFrame[] => parseFrames(raw.bytes().subarray(head.length));
+  // The server may ping at any time, the first time soon: that is no answer to anything.
+  const frames = (): ServerFrame[] =>
+    parseFrames(raw.bytes().subarray(head.length)).filter(({ opcode }) => opcode !== OPCODE.ping);
   return {
     raw,
     head,
