@@ -47,8 +47,9 @@ const slotOf = async (node: NodeProcess): Promise<Slot | undefined> =>
 const agentReasons = async (): Promise<unknown> =>
   ((await requestJson(`${cluster.agent.url}/health`)).body as { reasons: unknown }).reasons;
 
-describe('the balancer agent of a cluster', () => {
-  it('sends clients to a node that joins, and away from one that leaves or dies, without a reload', async () => {
+// Each starts a cluster of its own, and leases must end.
+describe('the balancer agent of a cluster', { timeout: 90_000 }, () => {
+  it('sends clients to a node that joins, and away from one that leaves, without a reload', async () => {
     const { haproxy, nodes } = await start(2);
     const before = await connect(4);
     expect(nodes.map((node) => countOn(node, before))).toEqual([2, 2]);
@@ -58,18 +59,27 @@ describe('the balancer agent of a cluster', () => {
     expect(countOn(third, after)).toBe(2);
     for (const client of before) expect(await isOpen(client)).toBe(true);
 
-    const [leaving, dying] = nodes as [NodeProcess, NodeProcess];
+    const [leaving] = nodes as [NodeProcess, NodeProcess];
     await leaving.stop();
-    await waitFor(async () => (await slotOf(leaving)) === undefined, { description: 'the slot of the node that left' });
+    await waitFor(async () => (await slotOf(leaving)) === undefined, {
+      timeoutMs: 30_000,
+      description: 'the slot of the node that left',
+    });
+    expect(countOn(leaving, await connect(4))).toBe(0);
+    expect(await haproxy.runtime.command('show info')).toContain(`\nPid: ${haproxy.pid}\n`);
+    expect(await agentReasons()).toEqual([]);
+  });
+
+  it('takes the slot of a node that dies, and sends its clients to the others', async () => {
+    const [dying, staying] = (await start(2)).nodes as [NodeProcess, NodeProcess];
+    await connect(2);
     dying.kill('SIGKILL');
     // Lease and absence in the registry.
     await waitFor(async () => (await slotOf(dying)) === undefined, {
-      timeoutMs: 15_000,
+      timeoutMs: 30_000,
       description: 'the slot of the node that died',
     });
-    expect(countOn(third, await connect(3))).toBe(3);
-    expect(await haproxy.runtime.command('show info')).toContain(`\nPid: ${haproxy.pid}\n`);
-    expect(await agentReasons()).toEqual([]);
+    expect(countOn(staying, await connect(3))).toBe(3);
   });
 
   it.each([
