@@ -1,4 +1,4 @@
-// Short chaos runs with every kind of step; `npm run chaos` runs longer ones.
+// Short chaos runs with every default kind of step; `npm run chaos` runs longer ones.
 import { expect, it } from 'vitest';
 import { runChaos } from './chaos.ts';
 import type { Deployment } from './scenario.ts';

@@ -10,7 +10,7 @@ import {
   type Deployment,
   describeStep,
   type FaultKind,
-  KINDS,
+  DEFAULT_KINDS,
   planSteps,
   type Step,
 } from './scenario.ts';
@@ -19,7 +19,7 @@ export interface ChaosOptions {
   readonly seed: number;
   readonly durationMs: number;
   readonly deployment: Deployment;
-  /** All that can happen to the deployment when absent. */
+  /** Those that happen to the deployment by default when absent. */
   readonly kinds?: readonly FaultKind[];
   readonly entry?: 'source' | 'built';
   readonly say: (line: string) => void;
@@ -111,7 +111,7 @@ const breakAndJudge = async (
   clients: readonly RecordingClient[],
 ): Promise<ChaosResult> => {
   const { say } = options;
-  const kinds = options.kinds ?? KINDS[options.deployment];
+  const kinds = options.kinds ?? DEFAULT_KINDS[options.deployment];
   const steps = planSteps({ ...options, kinds, nodes: NODES, clients: CLIENTS });
   const publishers = startPublishers({
     channels: CHANNELS,

@@ -1,7 +1,7 @@
 // `npm run chaos`: one long run, or one seed again.
 import { parseArgs } from 'node:util';
 import { runChaos } from './chaos.ts';
-import { type Deployment, type FaultKind, KINDS } from './scenario.ts';
+import { DEFAULT_KINDS, type Deployment, type FaultKind, KINDS } from './scenario.ts';
 
 const USAGE = `Usage: npm run chaos -- [options]
 Breaks a real cluster at random for a while and checks that nothing is lost in silence.
@@ -10,7 +10,7 @@ Breaks a real cluster at random for a while and checks that nothing is lost in s
   --seed <n>       steps of an earlier run again (random)
   --minutes <m>    how long each is broken (1)
   --steps <a,b>    of standalone: ${KINDS.standalone.join(', ')};
-                   of sentinel: ${KINDS.sentinel.join(', ')} (all)
+                   of sentinel: ${KINDS.sentinel.join(', ')} (all but the last one)
   --help           this text
 `;
 /** sysexits.h EX_USAGE. */
@@ -48,7 +48,8 @@ const read = () => {
   const deployments = pick('redis', values.redis, DEPLOYMENTS) ?? DEPLOYMENTS;
   const named = pick<FaultKind>('steps', values.steps, ALL_KINDS);
   const runs = deployments.map((deployment) => {
-    const kinds = KINDS[deployment].filter((kind) => named?.includes(kind) ?? true);
+    const kinds =
+      named === undefined ? DEFAULT_KINDS[deployment] : KINDS[deployment].filter((kind) => named.includes(kind));
     if (kinds.length === 0)
       throw new UsageError(`--steps: none of them happens to ${deployment}; name one with --redis`);
     return { deployment, kinds };
@@ -72,7 +73,7 @@ try {
     const { report } = await runChaos({ ...options, deployment, kinds, say });
     if (report === '') continue;
     const { seed, durationMs } = options;
-    const steps = kinds.length === KINDS[deployment].length ? '' : ` --steps ${kinds.join(',')}`;
+    const steps = kinds === DEFAULT_KINDS[deployment] ? '' : ` --steps ${kinds.join(',')}`;
     say(
       `${report}\nagain: npm run chaos -- --redis ${deployment} --seed ${seed} --minutes ${durationMs / MS_PER_MINUTE}${steps}`,
     );
