@@ -388,10 +388,15 @@ export const configKeys = {
     description:
       'Serves `/v1/echo`, which sends every WebSocket message back without asking for rights: for conformance suites such as Autobahn only.',
   }),
+  hookConnectUrl: text('an http:// or https:// URL', isWebUrl, {
+    default: none('not asked'),
+    secret: 'url',
+    description: 'The backend that decides about connects and may say who the client is (see hooks.md).',
+  }),
   hookSubscribeUrl: text('an http:// or https:// URL', isWebUrl, {
     default: none('not asked'),
     secret: 'url',
-    description: 'The backend that decides about subscriptions, beside the rights (see hooks.md).',
+    description: 'The backend that decides about subscriptions, beside the rights.',
   }),
   hookPublishUrl: text('an http:// or https:// URL', isWebUrl, {
     default: none('not asked'),
@@ -418,7 +423,7 @@ export const configKeys = {
     description:
       'Attempts after the first when a decision hook cannot be reached or answers 429 or 5xx. `rpc` is never repeated.',
   }),
-  hookFailOpen: list('hooks out of subscribe, publish', isDecisionHook, {
+  hookFailOpen: list('hooks out of connect, subscribe, publish', isDecisionHook, {
     default: value([]),
     description:
       'Hooks that count as yes while the backend cannot be asked (time, network, 429, 5xx, queue, circuit breaker). The others refuse with error 100.',

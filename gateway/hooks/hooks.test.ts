@@ -22,6 +22,7 @@ const setUp = (settings: Partial<HookSettings> = {}) => {
   const metrics = createMetricsRegistry();
   const hooks = createHooks({
     settings: {
+      hookConnectUrl: `${backend.url}/connect`,
       hookSubscribeUrl: `${backend.url}/subscribe`,
       hookPublishUrl: `${backend.url}/publish`,
       hookRpcUrl: `${backend.url}/rpc`,

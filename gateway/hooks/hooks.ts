@@ -1,12 +1,13 @@
-// What the application's backend decides: who may subscribe and publish, and what a method of its own answers.
+// What the application's backend decides: who may connect, subscribe and publish, and what a method of its own answers.
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
+import { type Identity, readClaims } from '../access/tokens/claims.ts';
 import type { Clock, IdSource } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { createHookClient, type HookClient, type HookClientOptions, HookUnavailable } from './hook-client.ts';
 
 /** Hooks whose answer is a decision. */
-export const DECISION_HOOKS = ['subscribe', 'publish'] as const;
+export const DECISION_HOOKS = ['connect', 'subscribe', 'publish'] as const;
 type DecisionHook = (typeof DECISION_HOOKS)[number];
 export type HookName = DecisionHook | 'rpc';
 
@@ -15,12 +16,18 @@ const decisionSchema = Type.Object({
   allow: Type.Boolean(),
   reason: Type.Optional(Type.String({ maxLength: MAX_REASON, description: 'shown to the client' })),
 });
+const connectSchema = Type.Composite([
+  decisionSchema,
+  Type.Object({ claims: Type.Optional(Type.Unknown({ description: 'who it is, as the payload of a token says it' })) }),
+]);
+type Decision = Static<typeof decisionSchema> & { readonly claims?: unknown };
 const rpcSchema = Type.Union([
   Type.Object({ error: Type.Object({ message: Type.String({ maxLength: MAX_REASON }) }) }),
   Type.Object({ data: Type.Unknown() }),
 ]);
 
 export interface HookSettings {
+  readonly hookConnectUrl: string | undefined;
   readonly hookSubscribeUrl: string | undefined;
   readonly hookPublishUrl: string | undefined;
   readonly hookRpcUrl: string | undefined;
@@ -37,6 +44,12 @@ export interface HookSettings {
   readonly hookPrivateAddresses: boolean;
 }
 
+/** What the client says of itself; nothing of it is checked. */
+export interface ConnectingClient {
+  readonly name?: string | undefined;
+  readonly version?: string | undefined;
+}
+
 /** Who asks. */
 export interface Asker {
   readonly connection: string;
@@ -46,6 +59,13 @@ export interface Asker {
 }
 
 export interface Hooks {
+  /** Whether connects are decided by the application: none may be left out then. */
+  readonly decidesConnects: boolean;
+  /**
+   * Resolves with who the application says it is; undefined when it says nothing of that. Undefined without the hook. Rejects as
+   * `subscribe` does.
+   */
+  connect(asker: Asker, client: ConnectingClient): Promise<Identity | undefined> | undefined;
   /** Undefined when there is no such hook. Rejects with `Failure` permissionDenied, or internal when there is no answer. */
   subscribe(asker: Asker, channel: string): Promise<void> | undefined;
   publish(
@@ -104,9 +124,10 @@ export const createHooks = ({ settings, nodeName, clock, ids, random, metrics }:
   };
 
   const decisions = {
+    connect: open('connect', settings.hookConnectUrl, connectSchema),
     subscribe: open('subscribe', settings.hookSubscribeUrl, decisionSchema),
     publish: open('publish', settings.hookPublishUrl, decisionSchema),
-  } satisfies Record<DecisionHook, HookClient<Static<typeof decisionSchema>> | undefined>;
+  } satisfies Record<DecisionHook, HookClient<Decision> | undefined>;
   // A call may do something: whether to repeat it is for the client to say.
   const rpc = open('rpc', settings.hookRpcUrl, rpcSchema, { retries: 0 });
 
@@ -127,25 +148,37 @@ export const createHooks = ({ settings, nodeName, clock, ids, random, metrics }:
     hook: DecisionHook,
     asker: Asker,
     about: Readonly<Record<string, unknown>>,
-  ): Promise<void> | undefined => {
+  ): Promise<Decision | undefined> | undefined => {
     const tell = (decision: string): void => metrics.count('weir_hook_decisions_total', { hook, decision });
     return decisions[hook]?.call({ node: nodeName, ...asker, ...about }).then(
-      ({ allow, reason }) => {
+      (decision: Decision) => {
+        const { allow, reason } = decision;
         tell(allow ? 'allowed' : 'denied');
         if (!allow) throw new Failure('permissionDenied', reason ?? `${hook} was denied by the application`);
+        return decision;
       },
       (thrown: unknown) => {
         if (!(thrown instanceof HookUnavailable)) throw thrown;
         const isOpen = settings.hookFailOpen.includes(hook) && thrown.isAway;
         tell(isOpen ? 'failed_open' : 'failed_closed');
         if (!isOpen) throw undecided();
+        return undefined;
       },
     );
   };
 
   return {
-    subscribe: (asker, channel) => decide('subscribe', asker, { channel }),
-    publish: (asker, publication) => decide('publish', asker, publication),
+    decidesConnects: decisions.connect !== undefined,
+    connect: (asker, client) =>
+      decide('connect', asker, { client })?.then((decision) => {
+        if (decision?.claims === undefined) return undefined;
+        const identity = readClaims(decision.claims, { expiryRequired: false });
+        // The application speaks another language than this node: nobody may be let in as somebody half understood.
+        if (typeof identity === 'string') throw undecided();
+        return identity;
+      }),
+    subscribe: (asker, channel) => decide('subscribe', asker, { channel })?.then(() => undefined),
+    publish: (asker, publication) => decide('publish', asker, publication)?.then(() => undefined),
     async rpc(asker, call) {
       if (rpc === undefined) throw new Failure('notAvailable', 'rpc: no application answers calls on this node');
       try {

@@ -28,6 +28,8 @@ export const identityOf = (outcome: TokenOutcome, { revocations }: SessionServic
 /** What a refused `connect` ends with: a client that is nobody gets no further. */
 export const refusedConnect = (failure: Failure): ClosingFailure => {
   switch (failure.error) {
+    case 'permissionDenied':
+      return new ClosingFailure(failure, closeCodes.permissionDenied.code, closeCodes.permissionDenied.name);
     case 'tokenExpired':
       return new ClosingFailure(failure, closeCodes.tokenExpired.code, closeCodes.tokenExpired.name);
     case 'internal':

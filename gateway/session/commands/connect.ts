@@ -95,7 +95,40 @@ const judge = (outcome: Parameters<typeof identityOf>[0], services: SessionServi
   }
 };
 
-/** `onAdmitted` is called when the token took more than a moment, as soon as the client is let in. */
+/** Lets the client in as whom the application's hook says, where there is one. */
+const askAndAdmit = (
+  connection: Connection,
+  command: CommandOf<'connect'>,
+  identity: Identity | null,
+  services: SessionServices,
+  onAdmitted: () => void,
+): Connected | Promise<Connected> => {
+  const asker = { connection: connection.id, address: connection.address, user: identity?.who.user };
+  const asked = services.hooks.connect(asker, command.client ?? {});
+  const letIn = (who: Identity | null): Connected | Promise<Connected> => {
+    const reply = admit(connection, command, who, services);
+    onAdmitted();
+    return reply;
+  };
+  if (asked === undefined) return letIn(identity);
+  // What follows waits as for a token.
+  connection.state = 'authenticating';
+  return asked.then(
+    (named) => {
+      if (!connection.isOpen()) throw new Failure('unauthorized', 'the connection is closed');
+      const who = named ?? identity;
+      if (who === null && !services.settings.anonymous)
+        throw refusedConnect(new Failure('unauthorized', 'token: expected one, got nothing'));
+      // Who is named is judged like a token: it may be over, or revoked.
+      return letIn(named === undefined ? who : judge({ kind: 'valid', identity: named }, services));
+    },
+    (thrown: unknown) => {
+      throw thrown instanceof Failure ? refusedConnect(thrown) : thrown;
+    },
+  );
+};
+
+/** `onAdmitted` is called when the token or the application took more than a moment, as soon as the client is let in. */
 export const handleConnect = (
   connection: Connection,
   command: CommandOf<'connect'>,
@@ -108,18 +141,18 @@ export const handleConnect = (
     resumes: command.session !== undefined || command.resume === true,
   };
   if (command.token === undefined) {
-    if (!services.settings.anonymous) throw new Failure('unauthorized', 'token: expected one, got nothing');
+    if (!services.settings.anonymous && !services.hooks.decidesConnects)
+      throw new Failure('unauthorized', 'token: expected one, got nothing');
     if (refusedByOverload(connection, newcomer, services)) return undefined;
-    return admit(connection, command, null, services);
+    return askAndAdmit(connection, command, null, services, onAdmitted);
   }
   if (refusedByOverload(connection, newcomer, services)) return undefined;
   const outcome = services.tokens.verify(command.token, () => connection.isOpen());
-  if (!(outcome instanceof Promise)) return admit(connection, command, judge(outcome, services), services);
+  if (!(outcome instanceof Promise))
+    return askAndAdmit(connection, command, judge(outcome, services), services, onAdmitted);
   connection.state = 'authenticating';
   return outcome.then((settled) => {
     if (!connection.isOpen()) throw new Failure('unauthorized', 'the connection is closed');
-    const reply = admit(connection, command, judge(settled, services), services);
-    onAdmitted();
-    return reply;
+    return askAndAdmit(connection, command, judge(settled, services), services, onAdmitted);
   });
 };

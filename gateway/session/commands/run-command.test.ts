@@ -81,6 +81,8 @@ beforeEach(() => {
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), isNumbered: () => true },
     hooks: {
+      decidesConnects: false,
+      connect: () => undefined,
       subscribe: () => undefined,
       publish: () => undefined,
       rpc: () => Promise.resolve(1),

@@ -108,7 +108,8 @@ const requireValidToken = ({ expiresAtMs }: Connection, { type }: Command, { clo
  */
 const ensureConnected = (connection: Connection, command: Command, services: SessionServices): boolean => {
   if (connection.state !== 'open' || command.type === 'connect') return true;
-  if (!services.settings.anonymous) throw new Failure('unauthorized', 'connect first: this node expects a token');
+  if (!services.settings.anonymous || services.hooks.decidesConnects)
+    throw new Failure('unauthorized', 'connect first: this node wants to know who you are');
   if (refusedByOverload(connection, { anonymous: true, resumes: false }, services)) return false;
   connection.state = 'connected';
   return true;
