@@ -4,14 +4,13 @@ const room = (name) => `^${name}/`;
 /** Rooms of the gateway from the bottom up; a room may use those before it. */
 const gatewayLayers = [
   'observability',
-  'overload',
   'transports',
   'access',
+  'hooks',
   'config',
   'dialects',
   'fanout',
   'channels',
-  'overload',
   'session',
   'overload',
   'api',

@@ -14,6 +14,15 @@ export interface PublishLoad {
   /** Keep-alive connections with at most one outstanding POST each. */
   readonly connections: number;
   readonly payloadBytes: number;
+  /** Latency of what is published in this first part is not counted, ms. */
+  readonly uncountedMs?: number;
+}
+
+/** Readers that take less than they are sent, until `holdMs` is over. */
+export interface SlowLoad {
+  readonly connections: number;
+  /** Pace of connection i: element i modulo their number; 0 reads nothing. */
+  readonly bytesPerSecond: readonly number[];
 }
 
 export interface LoadConfig {
@@ -33,6 +42,8 @@ export interface LoadConfig {
   /** How long connections are held open when nothing is published. */
   readonly holdMs: number;
   readonly publish?: PublishLoad;
+  /** Instead of a run; the answer is a list of groups. */
+  readonly slow?: SlowLoad;
   readonly probe?: { readonly path: string; readonly everyUs: number };
   /** All come at once; refused ones (close 1013) come back when they were told to. */
   readonly storm?: { readonly resumeEvery: number; readonly resumeFrames: readonly string[] };
@@ -107,5 +118,18 @@ export const loadResultSchema = Type.Object({
   }),
   note: Type.String(),
 });
+
+/** What became of slow readers with one pace. */
+export const slowResultSchema = Type.Array(
+  Type.Object({
+    bytesPerSecond: count,
+    connections: count,
+    opened: count,
+    closed: count,
+    refused: count,
+    bytes: count,
+  }),
+);
+export type SlowResult = Static<typeof slowResultSchema>;
 
 export type LoadResult = Static<typeof loadResultSchema>;

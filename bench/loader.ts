@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Value } from '@sinclair/typebox/value';
 import { whenThisProcessDies } from '../loadbalancer/cluster/parent-death.ts';
-import { type LoadConfig, type LoadResult, loadResultSchema } from './load-types.ts';
+import type { Static, TSchema } from '@sinclair/typebox';
+import { type LoadConfig, type LoadResult, loadResultSchema, type SlowResult, slowResultSchema } from './load-types.ts';
 
 const run = promisify(execFile);
 
@@ -37,30 +38,38 @@ export const buildLoader = async (): Promise<string> => {
 
 export type Loader = (config: LoadConfig) => Promise<LoadResult>;
 
-/** Runs one load; rejects when the load generator fails, writes something else than a result, or hangs. */
+/** Runs the load generator; rejects when it fails, writes something else than the schema says, or hangs. */
+const runLoader = <T extends TSchema>(binary: string, schema: T, config: LoadConfig): Promise<Static<T>> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(binary, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const forget = whenThisProcessDies(() => child.kill('SIGKILL'));
+    const bound = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
+    const output: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      forget();
+      clearTimeout(bound);
+      if (code !== 0) {
+        reject(new Error(`the load generator ended with ${signal ?? `exit code ${String(code)}`}`));
+        return;
+      }
+      try {
+        resolve(Value.Parse(schema, JSON.parse(Buffer.concat(output).toString())));
+      } catch (error) {
+        reject(new Error('the load generator wrote something else than a result', { cause: error }));
+      }
+    });
+    child.stdin.on('error', () => undefined); // it died before reading: 'close' tells
+    child.stdin.end(JSON.stringify(config));
+  });
+
+/** Runs one load. */
 export const createLoader =
   (binary: string): Loader =>
   (config) =>
-    new Promise((resolve, reject) => {
-      const child = spawn(binary, { stdio: ['pipe', 'pipe', 'inherit'] });
-      const forget = whenThisProcessDies(() => child.kill('SIGKILL'));
-      const bound = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
-      const output: Buffer[] = [];
-      child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
-      child.on('error', reject);
-      child.on('close', (code, signal) => {
-        forget();
-        clearTimeout(bound);
-        if (code !== 0) {
-          reject(new Error(`the load generator ended with ${signal ?? `exit code ${String(code)}`}`));
-          return;
-        }
-        try {
-          resolve(Value.Parse(loadResultSchema, JSON.parse(Buffer.concat(output).toString())));
-        } catch (error) {
-          reject(new Error('the load generator wrote something else than a result', { cause: error }));
-        }
-      });
-      child.stdin.on('error', () => undefined); // it died before reading: 'close' tells
-      child.stdin.end(JSON.stringify(config));
-    });
+    runLoader(binary, loadResultSchema, config);
+
+/** Holds slow readers open beside a load. `config.slow` says which. */
+export const holdSlowReaders = (binary: string, config: LoadConfig): Promise<SlowResult> =>
+  runLoader(binary, slowResultSchema, config);

@@ -3,12 +3,13 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseBenchArguments, type BenchArguments, usage } from './arguments.ts';
 import { describeEnvironment } from './environment.ts';
-import { buildLoader, createLoader, type Loader } from './loader.ts';
-import { type Pinning, pinBench } from './pinning.ts';
+import { buildLoader, createLoader, holdSlowReaders } from './loader.ts';
+import { pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
-import type { Scenario } from './scenario.ts';
+import type { Measuring, Scenario } from './scenario.ts';
 import { auth } from './scenarios/auth.ts';
 import { avalanche } from './scenarios/avalanche.ts';
+import { budget } from './scenarios/budget.ts';
 import { catchUp } from './scenarios/catch-up.ts';
 import { connect } from './scenarios/connect.ts';
 import { fanout } from './scenarios/fanout.ts';
@@ -16,6 +17,7 @@ import { floods } from './scenarios/floods.ts';
 import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
+import { overload } from './scenarios/overload.ts';
 import { publish } from './scenarios/publish.ts';
 import { storm } from './scenarios/storm.ts';
 import { roll } from './scenarios/roll.ts';
@@ -34,6 +36,8 @@ const scenarios: readonly Scenario[] = [
   catchUp,
   jitter,
   avalanche,
+  overload,
+  budget,
   floods,
   roll,
 ];
@@ -46,7 +50,7 @@ const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const measureOne = async (
   scenario: Scenario,
   name: ServerName,
-  context: { readonly load: Loader; readonly pinning: Pinning; readonly depth: BenchArguments['depth'] },
+  context: Omit<Measuring, 'server' | 'say'>,
 ): Promise<Outcome> => {
   try {
     await using server = await startServer(name, context.pinning, scenario.env);
@@ -80,13 +84,22 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   if (environment.loadAverage > BUSY_LOAD_AVERAGE) {
     print(`Load average ${environment.loadAverage.toFixed(2)}: others are using this machine, figures will be low.`);
   }
-  const load = createLoader(await buildLoader());
+  const binary = await buildLoader();
+  const load = createLoader(binary);
   await buildControls();
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
     const outcomes = new Map<ServerName, Outcome>();
     for (const name of serversFor(scenario, values)) {
-      outcomes.set(name, await measureOne(scenario, name, { load, pinning, depth: values.depth }));
+      outcomes.set(
+        name,
+        await measureOne(scenario, name, {
+          load,
+          holdSlowReaders: (config) => holdSlowReaders(binary, config),
+          pinning,
+          depth: values.depth,
+        }),
+      );
     }
     const report = { scenario, outcomes };
     reports.push(report);

@@ -1,5 +1,5 @@
 // The contract of a scenario: it measures one server and answers rows for the table and figures to compare.
-import type { LoadConfig, LoadResult } from './load-types.ts';
+import type { LoadConfig, LoadResult, SlowResult } from './load-types.ts';
 import type { Loader } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 import type { BenchServer, ServerName } from './servers.ts';
@@ -10,6 +10,8 @@ export type Depth = 'full' | 'quick';
 export interface Measuring {
   readonly server: BenchServer;
   readonly load: Loader;
+  /** Holds slow readers open beside a load. */
+  readonly holdSlowReaders: (config: LoadConfig) => Promise<SlowResult>;
   readonly depth: Depth;
   readonly pinning: Pinning;
   /** One line of progress. */

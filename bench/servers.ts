@@ -206,6 +206,7 @@ const startWeir = async (
   };
 };
 
+/** `env` is for a single node of Weir. */
 export const startServer = (
   name: ServerName,
   pinning: Pinning,

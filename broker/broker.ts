@@ -11,14 +11,24 @@
 // `publish` goes to the backplane. What arrives from it may only be delivered locally (`BrokerEvents.onPublications`);
 // a driver never hands a publication to its own node by another way than it reaches the other nodes.
 //
+// ## Ephemeral messages
+// `publishEphemeral` sends to whoever is subscribed at that moment, and nobody else: no numbering, no history, no message ids. What one
+// node sends to one channel keeps its order; what is sent while a path is interrupted is gone (`onInterrupted`).
+//
 // ## Who closes
 // Whoever created the driver calls `close()`; afterwards every call rejects with `BrokerUnavailableError` and no event fires.
 import type { ControlBus } from './control.ts';
 import type { History } from './history.ts';
 import type { Limits } from './limits.ts';
-import type { ChannelPosition, Publication, PublishRequest } from './publication.ts';
+import type { ChannelPosition, EphemeralRequest, Publication, PublishRequest } from './publication.ts';
 import type { RevocationStore } from './revocations.ts';
 import type { Sessions } from './sessions.ts';
+
+export interface EphemeralMessage {
+  readonly timeMs: number;
+  /** As in `PublishRequest`. */
+  readonly body: Buffer;
+}
 
 export type { ChannelPosition } from './publication.ts';
 
@@ -33,6 +43,13 @@ export interface PublicationRun {
   readonly epoch: string;
   /** Never empty; `publications[i].offset === publications[0].offset + i`. */
   readonly publications: readonly Publication[];
+}
+
+/** Ephemeral messages of one channel that arrived together. */
+export interface EphemeralRun {
+  readonly channel: string;
+  /** Never empty. In memory of their own: the receiver may keep them. */
+  readonly messages: readonly EphemeralMessage[];
 }
 
 /** What a node knows and still holds of a channel. */
@@ -53,6 +70,8 @@ export type BrokerHealth =
 export interface BrokerEvents {
   /** Publications of subscribed channels, in the order of the backplane. Called synchronously; must not throw. */
   onPublications(run: PublicationRun): void;
+  /** Ephemeral messages of a subscribed channel, in the order of the backplane. Called synchronously; must not throw. */
+  onEphemeral(run: EphemeralRun): void;
   /**
    * The path on which publications arrive was interrupted: from now on they may be missed.
    * Fired once per interruption, before any later `onRestored`; losing the path again before `onRestored` is the same one.
@@ -92,6 +111,11 @@ export interface Broker {
    * Fails fast: never waits longer than the publish timeout, never queues while disconnected.
    */
   publish(request: PublishRequest): Promise<PublishResult>;
+  /**
+   * Sends to all nodes that are subscribed now, this one included if it is. Resolves when the backplane has taken it. Calls of one tick share
+   * a round trip. Rejects with `BrokerUnavailableError`, never later than the publish timeout; nothing is queued while disconnected.
+   */
+  publishEphemeral(request: EphemeralRequest): Promise<void>;
   /**
    * Starts deliveries of the channel to this node; resolves once everything published afterwards will arrive.
    * Idempotent. Calls of one tick are batched. Rejects with `BrokerUnavailableError`; the channel is then not subscribed.

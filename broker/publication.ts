@@ -18,6 +18,14 @@ export interface PublishRequest {
   readonly history: HistoryBounds;
 }
 
+/** A message that is neither numbered nor kept. */
+export interface EphemeralRequest {
+  readonly channel: string;
+  /** As in `PublishRequest`. */
+  readonly body: Buffer;
+  readonly timeMs: number;
+}
+
 /** Where a publication stands. `offset` 0 is the position before the first one. */
 export interface ChannelPosition {
   readonly epoch: string;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/overload/cluster-load.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/config/keys.ts';
 import { DEVELOPMENT_SECRET_PREFIX } from '../gateway/access/api-key-entries.ts';
 import { type Config, EXIT_CODE_BAD_CONFIG, loadConfig } from '../gateway/config.ts';
 import { configKeys } from '../gateway/config/keys.ts';

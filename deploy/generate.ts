@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { renderHaproxyConfig } from '../loadbalancer/haproxy-config.ts';
-import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/overload/cluster-load.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/config/keys.ts';
 import { connectionLimit, type HaproxyOptions, slowstartMsFor } from '../loadbalancer/haproxy-options.ts';
 
 /** Ports inside the containers; the tests hold compose.yaml, weir.yaml and prometheus.yml to them. */

@@ -24,9 +24,10 @@ export interface Announcement {
   close(): void;
 }
 
-const agentState = ({ status, reasons }: Health): AgentCheckState => {
-  if (status === 'not_ready') return { kind: 'not_ready', reason: reasons.join(', ') };
-  return { kind: status === 'draining' ? 'draining' : 'ready' };
+/** `down` has HAProxy cut what is connected, so a node that serves anybody only says that it takes no more. */
+const agentState = ({ status, reasons }: Health, connections: number): AgentCheckState => {
+  if (status === 'not_ready' && connections === 0) return { kind: 'not_ready', reason: reasons.join(', ') };
+  return { kind: status === 'ready' ? 'ready' : 'draining' };
 };
 
 export const createAnnouncement = (options: AnnouncementOptions): Announcement => {
@@ -40,7 +41,8 @@ export const createAnnouncement = (options: AnnouncementOptions): Announcement =
       // The configuration was refused when there is none.
       const address = advertisedAddress(advertiseAddress, host) ?? host;
       if (agentCheckPort !== undefined) {
-        agentCheck = await openAgentCheck({ host, port: agentCheckPort, state: () => agentState(health()), weight });
+        const state = () => agentState(health(), connections());
+        agentCheck = await openAgentCheck({ host, port: agentCheckPort, state, weight });
       }
       reach = {
         address,

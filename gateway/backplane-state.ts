@@ -109,6 +109,7 @@ export const createBackplaneState = (options: BackplaneStateOptions): BackplaneS
     onPublications(run) {
       if (!canary.handlePublications(run)) hub.handlePublications(run);
     },
+    onEphemeral: (run) => hub.handleEphemeral(run),
     onInterrupted(reason) {
       metrics.count('weir_broker_interruptions_total');
       logger.warn({ event: 'broker_interrupted', reason }, 'publications may be missed until the broker is back');

@@ -118,6 +118,7 @@ describe('a canary on its broker', () => {
       onPublications(run) {
         if (path.delivers === true || path.delivers === run.channel) ours.push(canary.handlePublications(run));
       },
+      onEphemeral: () => undefined,
       onInterrupted: () => undefined,
       tails: () => [],
       onRestored: () => undefined,

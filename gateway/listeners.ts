@@ -61,6 +61,8 @@ export interface ListenersOptions {
 export interface Listeners {
   readonly port: number;
   readonly internalPort: number | undefined;
+  /** Hands a text frame to every socket that joined the topic. */
+  publish(topic: string, frame: Buffer): void;
   /** Stops accepting; open sockets stay. */
   close(): void;
 }
@@ -160,14 +162,15 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const app = createApp(tls);
   serveWebSocket(app, '/v1/ws', options.webSocket);
   if (config.conformanceEcho) serveEcho(app, '/v1/echo', options.webSocket);
+  const publish = (topic: string, frame: Buffer): void => void app.publish(topic, frame, false);
   if (config.internalPort === undefined) {
     serve(app, [...serverApi, ...operations(false), ...forClients], clientHeaders);
-    return { port: await open(app, config.port), internalPort: undefined, close };
+    return { port: await open(app, config.port), internalPort: undefined, publish, close };
   }
   const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
   serve(app, [...healthOnly, ...forClients], clientHeaders);
   const internal = createApp();
   serve(internal, [...serverApi, ...operations(true)], {});
   const internalPort = await open(internal, config.internalPort);
-  return { port: await open(app, config.port), internalPort, close };
+  return { port: await open(app, config.port), internalPort, publish, close };
 };

@@ -19,6 +19,7 @@ import { type Config, namespaceOfChannel } from './config.ts';
 import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
 import { createFanout } from './fanout/fanout.ts';
+import { createHooks } from './hooks/hooks.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
@@ -31,7 +32,7 @@ import type { DrainPlan } from './overload/drain.ts';
 import { createMoving } from './overload/moving.ts';
 import { runCommand } from './session/commands/run-command.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
-import { createAdmitting } from './session/admitting.ts';
+import { createAdmitting } from './overload/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
 import { createExpiry } from './session/expiry.ts';
@@ -136,6 +137,7 @@ export const createNode = (options: NodeOptions): Node => {
     boundsOf: (channel) => namespaceOf(channel).history,
     limitsOf: namespaceOf,
     delayMs: protection.delayMs,
+    publishNative: (topic, frame) => listeners?.publish(topic, frame),
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: () => budget.ringAllowance,
     onCharged: protection.onCharged,
@@ -212,8 +214,10 @@ export const createNode = (options: NodeOptions): Node => {
         });
   const nowMs = () => clock.monotonicMs();
   const limits = createLimits({ settings: config, cluster: broker.limits, metrics, nowMs });
+  const hooks = createHooks({ settings: config, nodeName: config.nodeName, clock, ids, random: Math.random, metrics });
   const services: SessionServices = {
     settings: config,
+    hooks,
     hub,
     access: createAccess(namespaceOf),
     namespaceOf,
@@ -407,6 +411,7 @@ export const createNode = (options: NodeOptions): Node => {
     fanout.close();
     protection.close();
     loop.close();
+    hooks.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
     markStopped();

@@ -20,6 +20,7 @@ const run = async (config: AgentConfig): Promise<void> => {
   const nothing = (): void => undefined;
   const events: BrokerEvents = {
     onPublications: nothing,
+    onEphemeral: nothing,
     onInterrupted: nothing,
     onRestored: nothing,
     onHealth: nothing,

@@ -134,7 +134,7 @@ describe('the configuration', () => {
   });
 
   it('asks for health in HTTP/1.1 and takes 404 for a drain', () => {
-    expect(config).toContain('http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host weir');
+    expect(config).toContain('http-check send meth GET uri /health/accepting ver HTTP/1.1 hdr Host weir');
     expect(config).toContain('http-check disable-on-404');
   });
 

@@ -198,8 +198,8 @@ function backend(name: string, options: HaproxyOptions): string {
     // Requests of servers are short: leastconn would count sockets and send them all to the emptiest node.
     clients ? BALANCE_LINES[options.balance ?? 'leastconn'] : 'balance roundrobin',
     'option httpchk',
-    'http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host weir',
-    // 404 says "draining": sockets stay, new ones go elsewhere. Everything else than 2xx means down.
+    'http-check send meth GET uri /health/accepting ver HTTP/1.1 hdr Host weir',
+    // 404 says "no new ones", also of a node that lost its broker: sockets stay. Everything else than 2xx means down.
     'http-check disable-on-404',
     [
       'default-server check',

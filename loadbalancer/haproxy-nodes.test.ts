@@ -27,7 +27,7 @@ describe('HAProxy in front of nodes that fail', () => {
     expect((await requestJson(`${haproxy.publicUrl}/health/ready`)).status).toBe(200);
   });
 
-  it('cuts the sockets of a node whose check answers 503, and sends their successors elsewhere', async () => {
+  it('cuts the sockets of a node whose check answers neither 200 nor 404, and sends their successors elsewhere', async () => {
     const { haproxy, upstreams } = await startBalanced(2);
     const sockets = await openSockets(haproxy, 4);
     const [sick, well] = upstreams as [Upstream, Upstream];

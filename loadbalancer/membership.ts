@@ -135,6 +135,8 @@ export interface MembershipResult {
   readonly draining: number;
   /** Slots that a further node could have, in the backend that has fewer. */
   readonly free: number;
+  /** Changes HAProxy would not make, in its words; all others were made. */
+  readonly refused: readonly string[];
 }
 
 async function applyChange(api: RuntimeApi, backend: string, change: SlotChange): Promise<void> {
@@ -167,8 +169,7 @@ export interface MembershipOptions {
 
 /**
  * Makes the slots of both backends follow `nodes` (hosts are IP addresses). Call it again whenever the list changes,
- * and from time to time while `draining` is above 0. Throws RuntimeApiError when HAProxy cannot be reached, and after all
- * other changes were made when it refuses one.
+ * and from time to time while `draining` is above 0. Throws RuntimeApiError when HAProxy cannot be reached.
  */
 export async function applyMembership(
   api: RuntimeApi,
@@ -177,7 +178,7 @@ export async function applyMembership(
 ): Promise<MembershipResult> {
   const unplaced = new Set<string>();
   const changes: SlotChange[] = [];
-  let refusal: RuntimeApiError | undefined;
+  const refused: string[] = [];
   let draining = 0;
   let free = Infinity;
   for (const backend of [CLIENT_BACKEND, SERVER_BACKEND]) {
@@ -198,7 +199,7 @@ export async function applyMembership(
       } catch (error) {
         // One node that HAProxy will not take must not keep the others out.
         if (!(error instanceof RuntimeApiError) || (error.code !== 'refused' && error.code !== 'invalid')) throw error;
-        refusal ??= error;
+        refused.push(error.message);
       }
     }
     const count = (kind: SlotChange['kind']): number => plan.changes.filter((change) => change.kind === kind).length;
@@ -207,6 +208,5 @@ export async function applyMembership(
     draining += plan.draining.length;
     for (const endpoint of plan.unplaced) unplaced.add(endpoint.name);
   }
-  if (refusal !== undefined) throw refusal;
-  return { changes, unplaced: [...unplaced], draining, free };
+  return { changes, unplaced: [...unplaced], draining, free, refused };
 }

@@ -13,6 +13,7 @@ import { waitFor } from '../tests/support/wait-for.ts';
 import { openAgentCheck } from '../gateway/overload/agent-check.ts';
 import { temporaryDirectory } from './cluster/temporary-directory.ts';
 import { CLIENT_BACKEND } from './haproxy-options.ts';
+import { applyMembership } from './membership.ts';
 import { createRuntimeApi } from './runtime-api.ts';
 
 afterEach(closeAll);
@@ -130,12 +131,14 @@ describe('the Runtime API client', () => {
     const nodes = upstreams.map(({ name, host, port }) => ({ name, host, port, agentCheckPort: check.port }));
     await haproxy.setNodes(nodes);
     await waitFor(() => asked > 2, { description: 'HAProxy to ask' });
-    await waitFor(async () => (await haproxy.setNodes([])).draining === 0, { description: 'the slot to be free' });
+    await applyMembership(haproxy.runtime, [], { unwanted: 'free' });
+    const slotNow = async () => (await haproxy.runtime.slots(CLIENT_BACKEND))[0];
+    expect(await slotNow()).toMatchObject({ agentCheck: 'off', admin: 'maint' });
     const other = await startUpstream('other');
     await haproxy.setNodes([other]);
     const before = asked;
     await openSockets(haproxy, 2);
     expect([asked, other.sockets()]).toEqual([before, 2]);
-    expect((await haproxy.runtime.slots(CLIENT_BACKEND))[0]).toMatchObject({ agentCheck: 'off', admin: 'ready' });
+    expect(await slotNow()).toMatchObject({ agentCheck: 'off', admin: 'ready' });
   });
 });

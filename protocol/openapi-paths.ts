@@ -242,6 +242,22 @@ const node: Paths = {
       problems: [],
     },
   },
+  '/health/accepting': {
+    get: {
+      operationId: 'getAcceptance',
+      tag: 'node',
+      summary: 'Whether a balancer may send new connections; those that are there stay in any case',
+      scope: 'none',
+      responses: {
+        200: jsonResponse('new connections are welcome', 'Health', { status: 'ready', reasons: [] }),
+        404: jsonResponse('no new ones: the node drains, or is not ready', 'Health', {
+          status: 'not_ready',
+          reasons: ['broker: the subscriber link is down'],
+        }),
+      },
+      problems: [],
+    },
+  },
   '/metrics': {
     get: {
       operationId: 'getMetrics',

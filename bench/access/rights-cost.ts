@@ -50,6 +50,7 @@ export const measureRights = async (): Promise<RightsCost> => {
   const broker = createMemoryBroker({ backplane: createMemoryBackplane(), node: 'bench' });
   await broker.start({
     onPublications: () => undefined,
+    onEphemeral: () => undefined,
     onInterrupted: () => undefined,
     onRestored: () => undefined,
     onHealth: () => undefined,

@@ -19,6 +19,23 @@ type Config struct {
 	Pids        []int    `json:"pids"`    // processes whose CPU and memory are reported
 	SpinUs      int      `json:"spinUs"`  // how long an idle loader polls before it sleeps
 	DrainMs     int      `json:"drainMs"` // longest wait for deliveries and answers after the last publication
+	Slow        *Slow    `json:"slow"`    // instead of a run: readers that take less than they are sent
+}
+
+// Slow are subscribers of c0 that read at a pace of their own until HoldMs is over, and come back when they are closed.
+type Slow struct {
+	Connections    int   `json:"connections"`
+	BytesPerSecond []int `json:"bytesPerSecond"` // of connection i: element i modulo their number; 0 reads nothing
+}
+
+// SlowGroup is what became of those with one pace.
+type SlowGroup struct {
+	BytesPerSecond int   `json:"bytesPerSecond"`
+	Connections    int   `json:"connections"`
+	Opened         int64 `json:"opened"`
+	Closed         int64 `json:"closed"` // by the server
+	Refused        int64 `json:"refused"`
+	Bytes          int64 `json:"bytes"`
 }
 
 // Publish is an open-loop load: the schedule does not wait for answers.
@@ -30,6 +47,7 @@ type Publish struct {
 	Batch        int      `json:"batch"`        // publications per POST; 1 sends the single form
 	Connections  int      `json:"connections"`  // keep-alive connections, one outstanding POST each
 	PayloadBytes int      `json:"payloadBytes"` // size of `data`
+	UncountedMs  int      `json:"uncountedMs"`  // latency of what is published in this first part is not counted
 }
 
 // Probe asks for a small page over and over, to see how long the server's loop is held.

@@ -19,6 +19,11 @@ func main() {
 	debug.SetGCPercent(400)
 	var config Config
 	err := json.NewDecoder(os.Stdin).Decode(&config)
+	if err == nil && config.Slow != nil {
+		if err = json.NewEncoder(os.Stdout).Encode(readSlowly(config)); err == nil {
+			return
+		}
+	}
 	if err == nil {
 		var r *run
 		if r, err = newRun(config); err == nil {
@@ -110,6 +115,7 @@ func (r *run) load(out *Result) error {
 	}
 	r.publish = p
 	p.begin(start + 1000)
+	r.countFromUs = start + 1000 + int64(r.config.Publish.UncountedMs)*1000
 	arrived := func() bool { return p.finished() && r.tally.received >= p.expected }
 	for drainEnd, sampleAt := int64(0), int64(0); !arrived(); {
 		now := nowUs()

@@ -59,7 +59,9 @@ func (c *connection) readMessage(push []byte, now int64) {
 	s.arrived(offset, offset, &c.run.tally)
 	c.run.tally.lastUs = now
 	if c.run.tally.received > before {
-		c.run.tally.latency.add(now - stamp)
+		if stamp >= c.run.countFromUs {
+			c.run.tally.latency.add(now - stamp)
+		}
 	}
 }
 

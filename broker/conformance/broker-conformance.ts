@@ -2,6 +2,7 @@
 import { describe } from 'vitest';
 import { controlCases } from './control-cases.ts';
 import { deliveryCases } from './delivery-cases.ts';
+import { ephemeralCases } from './ephemeral-cases.ts';
 import type { ConformanceHarness } from './harness.ts';
 import { historyCases } from './history-cases.ts';
 import { limitCases } from './limit-cases.ts';
@@ -13,6 +14,7 @@ export const describeBrokerConformance = (name: string, harness: ConformanceHarn
   describe(name, () => {
     numberingCases(harness);
     deliveryCases(harness);
+    ephemeralCases(harness);
     historyCases(harness);
     controlCases(harness);
     sessionCases(harness);

@@ -165,6 +165,7 @@ export const deliveryCases = (harness: ConformanceHarness): void => {
           seen.push(run.publications[0]!.offset);
           throw new Error('receiver failed');
         },
+        onEphemeral: () => undefined,
         onInterrupted: () => undefined,
         onRestored: () => undefined,
         onHealth: () => undefined,

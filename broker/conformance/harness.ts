@@ -1,5 +1,5 @@
 // What a driver supplies to the conformance suite, and the instruments the suite works with.
-import type { Broker, BrokerEvents, BrokerHealth, ChannelTail, PublicationRun } from '../broker.ts';
+import type { Broker, BrokerEvents, BrokerHealth, ChannelTail, EphemeralRun, PublicationRun } from '../broker.ts';
 import type { BrokerClock } from '../clock.ts';
 import type { HistoryBounds, Publication, PublishRequest } from '../publication.ts';
 
@@ -33,6 +33,7 @@ export const createManualClock = (): ManualClock => {
 
 export interface Recorder extends BrokerEvents {
   readonly runs: PublicationRun[];
+  readonly ephemeral: EphemeralRun[];
   readonly health: BrokerHealth[];
   readonly errors: { readonly error: Error; readonly stage: string }[];
   /** `interrupted` and `restored`, in order. */
@@ -59,6 +60,7 @@ const tailsOf = (runs: readonly PublicationRun[]): ChannelTail[] => {
 
 export const createRecorder = (): Recorder => {
   const runs: PublicationRun[] = [];
+  const ephemeral: EphemeralRun[] = [];
   const health: BrokerHealth[] = [];
   const errors: { error: Error; stage: string }[] = [];
   const path: string[] = [];
@@ -66,12 +68,14 @@ export const createRecorder = (): Recorder => {
     runs.filter((run) => run.channel === channel).flatMap((run) => run.publications);
   return {
     runs,
+    ephemeral,
     health,
     errors,
     path,
     publications,
     offsets: (channel) => publications(channel).map((publication) => publication.offset),
     onPublications: (run) => void runs.push(run),
+    onEphemeral: (run) => void ephemeral.push(run),
     onInterrupted: () => void path.push('interrupted'),
     onRestored: () => void path.push('restored'),
     onHealth: (next) => void health.push(next),

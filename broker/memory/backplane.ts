@@ -1,9 +1,9 @@
 // The shared state of a one-process cluster: numbered channel logs, seen message ids, who listens, and node leases.
-import type { ChannelPosition, PublishResult } from '../broker.ts';
+import type { ChannelPosition, EphemeralMessage, PublishResult } from '../broker.ts';
 import type { BrokerClock } from '../clock.ts';
 import type { ControlHandler, NodeRecord } from '../control.ts';
 import type { HistoryPage, HistoryQuery } from '../history.ts';
-import type { Publication, PublishRequest } from '../publication.ts';
+import type { EphemeralRequest, Publication, PublishRequest } from '../publication.ts';
 import {
   IDEMPOTENCY_WINDOW_MS,
   NUMBERING_TTL_MS,
@@ -21,6 +21,8 @@ export interface Attachment {
   readonly handlers: ReadonlyMap<string, ControlHandler>;
   /** Takes a publication for later delivery; never delivers inside the call. */
   accept(channel: string, epoch: string, publication: Publication): void;
+  /** The same for one that has no position. */
+  acceptEphemeral(channel: string, message: EphemeralMessage): void;
 }
 
 export interface Lease {
@@ -35,6 +37,7 @@ export interface MemoryBackplane {
   readonly limits: LimitTable;
   readonly revocations: RevocationTable;
   publish(request: PublishRequest): PublishResult;
+  publishEphemeral(request: EphemeralRequest): void;
   read(query: HistoryQuery): HistoryPage;
   position(channel: string): ChannelPosition;
   subscribe(channel: string, attachment: Attachment): void;
@@ -153,6 +156,12 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
       const audience = listeners.get(name);
       if (audience !== undefined) for (const listener of audience) listener.accept(name, channel.epoch, publication);
       return { ...position, duplicate: false };
+    },
+    publishEphemeral({ channel, body, timeMs }) {
+      const audience = listeners.get(channel);
+      if (audience === undefined) return;
+      const message = { body: Buffer.from(body), timeMs };
+      for (const listener of audience) listener.acceptEphemeral(channel, message);
     },
     read(query) {
       const nowMs = clock.nowMs();

@@ -5,7 +5,7 @@
 import type { ControlHandler } from '../control.ts';
 import type { Publication } from '../publication.ts';
 import type { Attachment, MemoryBackplane } from './backplane.ts';
-import { BrokerUnavailableError, type Broker, type BrokerEvents } from '../broker.ts';
+import { BrokerUnavailableError, type Broker, type BrokerEvents, type EphemeralMessage } from '../broker.ts';
 import { DEFAULT_LEASE_MS } from '../clock.ts';
 import { createMemoryControl } from './memory-control.ts';
 
@@ -18,11 +18,18 @@ export interface MemoryBrokerOptions {
   readonly leaseMs?: number;
 }
 
-interface PendingRun {
+interface PendingPublications {
   readonly channel: string;
   readonly epoch: string;
   readonly publications: Publication[];
 }
+
+interface PendingMessages {
+  readonly channel: string;
+  readonly messages: EphemeralMessage[];
+}
+
+type PendingRun = PendingPublications | PendingMessages;
 
 type State =
   | { readonly kind: 'new' }
@@ -54,7 +61,8 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
   const deliver = (run: PendingRun): void => {
     if (state.kind !== 'started' || !subscribed.has(run.channel)) return;
     try {
-      state.events.onPublications(run);
+      if ('messages' in run) state.events.onEphemeral(run);
+      else state.events.onPublications(run);
     } catch (error) {
       report(error, 'deliver');
     }
@@ -67,17 +75,22 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
     for (const run of runs) deliver(run);
   };
 
+  const enqueue = (run: PendingRun): void => {
+    lastRuns.set(run.channel, run);
+    if (pending.push(run) === 1) setImmediate(flush);
+  };
+
   const attachment: Attachment = {
     handlers,
     accept(channel, epoch, publication) {
       const last = lastRuns.get(channel);
-      if (last?.epoch === epoch) {
-        last.publications.push(publication);
-        return;
-      }
-      const run = { channel, epoch, publications: [publication] };
-      lastRuns.set(channel, run);
-      if (pending.push(run) === 1) setImmediate(flush);
+      if (last !== undefined && 'epoch' in last && last.epoch === epoch) last.publications.push(publication);
+      else enqueue({ channel, epoch, publications: [publication] });
+    },
+    acceptEphemeral(channel, message) {
+      const last = lastRuns.get(channel);
+      if (last !== undefined && 'messages' in last) last.messages.push(message);
+      else enqueue({ channel, messages: [message] });
     },
   };
 
@@ -125,6 +138,7 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       return Promise.resolve();
     },
     publish: (request) => settle(() => backplane.publish(request)),
+    publishEphemeral: (request) => settle(() => backplane.publishEphemeral(request)),
     subscribe: (channel) =>
       settle(() => {
         subscribed.add(channel);

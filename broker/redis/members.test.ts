@@ -26,6 +26,14 @@ it('does not count an outage, however long', () => {
   expect(members.ages()).toEqual({ 'a 1': 4_000 });
 });
 
+it('is complete once it could have seen all that is remembered', () => {
+  const members = createMembers(10_000, 2_500);
+  tickFor(members, 0, 9_000);
+  expect(members.isComplete()).toBe(false);
+  tickFor(members, 10_000, 10_000);
+  expect(members.isComplete()).toBe(true);
+});
+
 it('learns from others what they saw, and never makes a life younger than it was seen', () => {
   const members = createMembers(10_000, 2_500);
   members.see('a 1', 0);

@@ -8,12 +8,14 @@ export interface Members {
   see(life: string, agoMs: number): void;
   /** By life, how long ago it was seen, ms. Time without renewals is not counted. */
   ages(): Readonly<Record<string, number>>;
+  /** False while this node is too young to know all that others remember. */
+  isComplete(): boolean;
 }
 
 /** `rememberMs`: how long a life is remembered; `longestStepMs`: a longer pause between renewals was an outage. */
 export const createMembers = (rememberMs: number, longestStepMs: number): Members => {
   const seenAtMs = new Map<string, number>();
-  // Runs while renewals succeed: nothing that a dead node knew gets any safer during an outage.
+  // Runs from the first renewal on and while they succeed: nothing that a dead node knew gets any safer during an outage.
   let usableMs = 0;
   let tickedAtMs = -Infinity;
   return {
@@ -29,5 +31,6 @@ export const createMembers = (rememberMs: number, longestStepMs: number): Member
       for (const [life, atMs] of seenAtMs) if (usableMs - atMs > rememberMs) seenAtMs.delete(life);
       return Object.fromEntries([...seenAtMs].map(([life, atMs]) => [life, usableMs - atMs]));
     },
+    isComplete: () => usableMs >= rememberMs,
   };
 };

@@ -1,4 +1,5 @@
-// The newest publications this node had acknowledged: what it can restore of channels it does not receive.
+// The newest publications this node had acknowledged, by whichever server: what it can restore of channels it does not
+// receive. A server that took over has another address, so its own shard knows nothing of before.
 import type { ChannelPosition } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
 

@@ -18,7 +18,7 @@ import {
   type PublishCall,
 } from './publish-call.ts';
 import { createPublishQueue } from './publish-queue.ts';
-import { createOwnTail, type OwnPublication } from './own-tail.ts';
+import type { OwnTail } from './own-tail.ts';
 import type { ReplicaWait } from './replicas.ts';
 import { isNoScript, loadScript } from './script.ts';
 
@@ -33,6 +33,8 @@ export interface PublisherOptions {
   readonly publishTimeoutMs: number;
   readonly numberingTtlMs: number;
   readonly idempotencyWindowMs: number;
+  /** Gets what was appended here. */
+  readonly ownTail: Pick<OwnTail, 'add'>;
   readonly redis: () => Redis;
   readonly isUp: () => boolean;
   /** What an answer waits for besides the log; undefined for nothing. */
@@ -48,8 +50,6 @@ export interface PublisherOptions {
 
 export interface Publisher {
   publish(request: PublishRequest): Promise<PublishResult>;
-  /** The newest publications this node had acknowledged. */
-  acknowledged(): readonly OwnPublication[];
   /** On every new connection, before it counts as up. */
   prepare(redis: Redis): Promise<void>;
   /** Rejects everything that waits. Calls under way reject with their connection. */
@@ -70,7 +70,6 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
   // Calls the server refused because it lost the script. Nothing else leaves before they were sent again, in order.
   let refused: PublishCall[] = [];
   let loading = false;
-  const ownTail = createOwnTail();
   // Publications nothing was appended of because the nodes have to decide first. Nothing else leaves before them.
   let undecided: PendingPublish[] = [];
   let decisions = 0;
@@ -117,7 +116,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
     let firstError: Error | undefined;
     const atMs = performance.now();
     const onAppended = (request: PublishRequest, { epoch, offset }: ChannelPosition): void =>
-      ownTail.add({ request, epoch, offset, atMs });
+      options.ownTail.add({ request, epoch, offset, atMs });
     for (let i = 0; i < call.groups.length; i += 1) {
       const group = call.groups[i]!;
       const line = lines[i]!;
@@ -261,7 +260,6 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
         setImmediate(flush);
       });
     },
-    acknowledged: () => ownTail.all(),
     async prepare(redis) {
       // A call that was lost with its connection may have begun an epoch of this name on a server that is gone.
       epochCandidate = options.randomId();

@@ -2,11 +2,14 @@
 //
 // Record (little endian):  u32 body length | u16 key length | f64 time, Unix ms | key, UTF-8 | body
 // Message:                 u8 version | u8 epoch length | f64 first offset | u32 count | epoch | records
+// Ephemeral message:       u8 version, 2 | u32 count | records
 // The message is composed by publish.lua from the records; nothing on this path is parsed as JSON.
-import type { PublicationRun } from '../broker.ts';
+import type { EphemeralMessage, EphemeralRun, PublicationRun } from '../broker.ts';
 import type { Publication } from '../publication.ts';
 
 export const MESSAGE_VERSION = 1;
+const EPHEMERAL_VERSION = 2;
+const EPHEMERAL_HEADER_BYTES = 5;
 const MESSAGE_HEADER_BYTES = 14;
 const RECORD_HEADER_BYTES = 14;
 const MAX_KEY_BYTES = 0xffff;
@@ -77,4 +80,28 @@ export const decodeRun = (channel: string, message: Buffer): PublicationRun => {
   const publications: Publication[] = [];
   for (let i = 0; i < count; i += 1) publications.push(readRecord(own, cursor, first + i));
   return { channel, epoch, publications };
+};
+
+/** Whether a pub/sub message carries ephemeral messages instead of a run of publications. */
+export const isEphemeral = (message: Buffer): boolean => message[0] === EPHEMERAL_VERSION;
+
+export const encodeEphemeral = (messages: readonly EphemeralMessage[]): Buffer => {
+  const bytes = messages.reduce((sum, { body }) => sum + recordBytes(0, body.length), EPHEMERAL_HEADER_BYTES);
+  const into = Buffer.allocUnsafe(bytes);
+  into[0] = EPHEMERAL_VERSION;
+  into.writeUInt32LE(messages.length, 1);
+  let at = EPHEMERAL_HEADER_BYTES;
+  for (const { body, timeMs } of messages) at = writeRecord(into, at, 0, undefined, timeMs, body);
+  return into;
+};
+
+/** As `decodeRun`, for what `encodeEphemeral` wrote. */
+export const decodeEphemeral = (channel: string, message: Buffer): EphemeralRun => {
+  const own = Buffer.from(message);
+  const count = own.readUInt32LE(1);
+  if (count === 0) throw new RangeError('empty run');
+  const cursor = { at: EPHEMERAL_HEADER_BYTES };
+  const messages: EphemeralMessage[] = [];
+  for (let i = 0; i < count; i += 1) messages.push(readRecord(own, cursor, 0));
+  return { channel, messages };
 };

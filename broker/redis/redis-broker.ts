@@ -18,8 +18,9 @@ import { createHealthReports } from './health-reports.ts';
 import { createHistoryRouter } from './history-router.ts';
 import { createKeySpace } from './keys.ts';
 import { createReconnectSchedule } from './reconnect-schedule.ts';
+import { createOwnTail } from './own-tail.ts';
 import { createProbeChannels } from './probe-channels.ts';
-import { decodeRun } from './record.ts';
+import { decodeEphemeral, decodeRun, isEphemeral } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
 import { createRedisLimits } from './redis-limits.ts';
 import { createRedisRevocations } from './redis-revocations.ts';
@@ -142,6 +143,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
   const decide = (channel: string, answer: string): Promise<void> =>
     rounds.decide(keySpace.of(channel).partition, answer);
 
+  const ownTail = createOwnTail();
   const topology = createTopology(target, { reconnectDelayMs, onError });
   const shards = createShards({
     createShard: (url) =>
@@ -153,6 +155,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
           randomId,
           publishTimeoutMs: options.publishTimeoutMs ?? DEFAULT_PUBLISH_TIMEOUT_MS,
           minReplicas: options.minReplicas ?? 0,
+          ownTail,
           numberingTtlMs,
           unpublishedTtlMs: Math.min(numberingTtlMs, UNPUBLISHED_NUMBERING_TTL_MS),
           idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
@@ -187,6 +190,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       idempotencyWindowMs: options.idempotencyWindowMs ?? IDEMPOTENCY_WINDOW_MS,
       shardOf: shards.of,
       tails: () => events?.tails() ?? [],
+      ownTail,
     }),
     timeoutMs: options.restoreTimeoutMs ?? DEFAULT_RESTORE_TIMEOUT_MS,
     onError,
@@ -241,10 +245,16 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
       return shard.publisher.publish(request);
     },
+    publishEphemeral(request) {
+      const shard = shards.of(keySpace.of(request.channel).partition);
+      if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
+      return shard.ephemeral.publish(request);
+    },
     subscribe(channel) {
       const { topic, partition } = keySpace.of(channel);
       return shards.subscriberOf(partition).subscribe(topic, partition, (message) => {
-        events?.onPublications(decodeRun(channel, message));
+        if (isEphemeral(message)) events?.onEphemeral(decodeEphemeral(channel, message));
+        else events?.onPublications(decodeRun(channel, message));
       });
     },
     unsubscribe(channel) {

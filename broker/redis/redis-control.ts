@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
 import { asError } from './link.ts';
-import { createMembers } from './members.ts';
+import { createMembers, type Members } from './members.ts';
 import { loadScript, runScript } from './script.ts';
 
 export interface RedisControlOptions {
@@ -27,13 +27,12 @@ export interface RedisControlOptions {
 export interface RedisControl extends ControlBus {
   /**
    * As `request`, but of lives instead of nodes, since a node that started again does not know what it knew before; and also of
-   * lives whose lease this server may have lost: all of `members`. `node` and `missing` name lives.
+   * lives whose lease this server may have lost: all of `members`. `node` and `missing` name lives. With `open` the time is
+   * waited out, and answers of lives that this node did not know count too.
    */
-  requestMembers(kind: string, payload: Json, timeoutMs: number): Promise<RequestResult>;
-  /** Lives that this node knew of late, dead ones too, by how long ago (ms, outages not counted). */
-  members(): Readonly<Record<string, number>>;
-  /** Adds what another node answered from its `members`: one that started a moment ago knows of no life before. */
-  learnMembers(members: Json): void;
+  requestMembers(kind: string, payload: Json, timeoutMs: number, open: boolean): Promise<RequestResult>;
+  /** The lives there were of late, see members.ts. */
+  readonly members: Members;
   /** Ends the lease and every open request. */
   close(): Promise<void>;
 }
@@ -70,9 +69,9 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
   const requests = new Map<number, OpenRequest>();
   let lastId = 0;
   let lastRecord: string | undefined;
-  const known = createMembers(2 * leaseMs, leaseMs / 2);
+  const members = createMembers(2 * leaseMs, leaseMs / 2);
   const seeLeased = (names: unknown): void => {
-    for (const name of names as readonly Buffer[]) known.see(name.toString(), 0);
+    for (const name of names as readonly Buffer[]) members.see(name.toString(), 0);
   };
 
   const run = async <T>(what: string, work: (redis: Redis) => Promise<T>): Promise<T> => {
@@ -122,6 +121,7 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
     names: readonly string[],
     timeoutMs: number,
     nameOf: (message: AnswerMessage) => string,
+    open: boolean,
   ): Promise<RequestResult> =>
     new Promise((resolve, reject) => {
       const answers = new Map<string, Json>();
@@ -134,7 +134,7 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
       const finishNow = (): void =>
         finish(() =>
           resolve({
-            answers: names
+            answers: [...new Set([...names, ...answers.keys()])]
               .filter((name) => answers.has(name))
               .map((name) => ({ node: name, answer: answers.get(name)! })),
             missing: names.filter((name) => !answers.has(name)),
@@ -144,13 +144,13 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
       requests.set(id, {
         onAnswer(message) {
           const name = nameOf(message);
-          if (!waiting.delete(name)) return;
+          if (!waiting.delete(name) && !open) return;
           if (message.ok) answers.set(name, message.answer);
-          if (waiting.size === 0) finishNow();
+          if (waiting.size === 0 && !open) finishNow();
         },
         fail: (error) => finish(() => reject(error)),
       });
-      if (waiting.size === 0) finishNow();
+      if (waiting.size === 0 && !open) finishNow();
     });
 
   const ask = async (
@@ -159,11 +159,12 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
     timeoutMs: number,
     list: (redis: Redis) => Promise<readonly string[]>,
     nameOf: (message: AnswerMessage) => string,
+    open = false,
   ): Promise<RequestResult> => {
     if (options.subscriberLink()?.isUp() !== true) throw new BrokerUnavailableError('not connected to Redis');
     const names = await run('listing the nodes', list);
     const id = (lastId += 1);
-    const collected = collect(id, names, timeoutMs, nameOf);
+    const collected = collect(id, names, timeoutMs, nameOf, open);
     const message: RequestMessage = { id, answerTo: answerTopic, kind, payload };
     run('the request', (redis) => notify(redis, requestTopic, message)).catch((error: unknown) => {
       requests.get(id)?.fail(asError(error));
@@ -182,7 +183,7 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
         lastRecord = JSON.stringify(record);
         const args = [lastRecord, leaseMs, node, life];
         seeLeased(await runScript(redis, announceScript, [leasePrefix + node, index, lives], args));
-        known.tick(performance.now());
+        members.tick(performance.now());
       }),
     nodes: () => run('listing the nodes', readNodes),
     handle(kind, handler) {
@@ -196,21 +197,19 @@ export const createRedisControl = (options: RedisControlOptions): RedisControl =
         async (redis) => (await readNodes(redis)).map((record) => record.node),
         (message) => message.node,
       ),
-    requestMembers: (kind, payload, timeoutMs) =>
+    requestMembers: (kind, payload, timeoutMs, open) =>
       ask(
         kind,
         payload,
         timeoutMs,
         async (redis) => {
           seeLeased(await runScript(redis, livesScript, [lives], []));
-          return Object.keys(known.ages());
+          return Object.keys(members.ages());
         },
         (message) => message.life,
+        open,
       ),
-    members: known.ages,
-    learnMembers(members) {
-      for (const [life, agoMs] of Object.entries(members as Record<string, number>)) known.see(life, agoMs);
-    },
+    members,
     async close() {
       const commands = options.commands();
       for (const request of [...requests.values()]) request.fail(new BrokerUnavailableError('the broker is closed'));

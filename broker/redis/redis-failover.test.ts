@@ -56,6 +56,7 @@ const startAddress = async (first: number): Promise<Address> => {
 
 interface Pair extends AsyncDisposable {
   readonly master: Redis;
+  readonly replica: Redis;
   /** With a lease, unless told otherwise; the newest publications it receives are what `tails` makes of them. */
   node(name: string, options?: NodeOptions): Promise<{ readonly broker: Broker; readonly events: Recorder }>;
   stop(broker: Broker): Promise<void>;
@@ -94,6 +95,7 @@ const startPair = async (): Promise<Pair> => {
   const brokers = new Set<Broker>();
   return {
     master,
+    replica,
     async node(name, { leased = true, tails, ...more }: NodeOptions = {}) {
       const broker = createRedisBroker({
         url: `redis://127.0.0.1:${address.port}`,
@@ -294,6 +296,23 @@ test('a node that started later learns from the others whose knowledge is gone',
   expect((await later.broker.publish(requestFor('x', 'next'))).epoch).not.toBe(kept.epoch);
 });
 
+test('a node that started a moment ago and knows nobody does not decide before others could answer', async () => {
+  await using pair = await startPair();
+  const [a, b] = [await pair.node('a', { leaseMs: 200 }), await pair.node('b', { leaseMs: 200 })];
+  await a.broker.control.announce(null);
+  const kept = await a.broker.publish(requestFor('x', 'kept'));
+  await pair.replicated();
+  pair.cutReplication();
+  await b.broker.publish(requestFor('x', 'known to one'));
+  await pair.stop(b.broker);
+  // An outage that outlasts every lease.
+  const [lives = ''] = await pair.master.keys('*:lives');
+  await vi.waitFor(async () => expect(await pair.master.zcount(lives, Date.now(), '+inf')).toBe(0), WAIT);
+  await pair.failOver();
+  const young = await pair.node('c', { leased: false });
+  expect((await young.broker.publish(requestFor('x', 'next'))).epoch).not.toBe(kept.epoch);
+});
+
 test('a tail of which something is missing ends the epoch of its channel, and of no other', async () => {
   await using pair = await startPair();
   const [a, b] = [
@@ -322,6 +341,26 @@ test('a tail of which something is missing ends the epoch of its channel, and of
   expect(afterX?.offset).toBe(0);
   expect(afterY).toEqual({ epoch: y?.epoch, offset: 5 });
   expect((await readAll(a.broker, 'y')).publications.map(dataOf)).toEqual(['kept', ...named('y', 2, 5)]);
+});
+
+test('what is held of a life that ended never comes into a later one', async () => {
+  await using pair = await startPair();
+  const last = (all: readonly ChannelTail[]): ChannelTail[] =>
+    all.map((tail) => ({ ...tail, publications: tail.publications.slice(-2) }));
+  const [a, b] = [await pair.node('a', { tails: last }), await pair.node('b', { leased: false })];
+  await a.broker.subscribe('x');
+  await b.broker.publish(requestFor('known', 'kept'));
+  await pair.replicated();
+  pair.cutReplication();
+  // Nothing of it is replicated, and of its first publications nobody knows any more.
+  const [old] = await publishAs(b.broker, 'x', named('old', 1, 5));
+  await vi.waitFor(() => expect(a.events.offsets('x')).toEqual(range(1, 5)), WAIT);
+  await pair.stop(b.broker);
+  await pair.failOver();
+  await a.broker.history.positions(['known']);
+  expect(await pair.replica.keys('*:h:x')).toHaveLength(1);
+  expect((await a.broker.publish(requestFor('x', 'new'))).epoch).not.toBe(old?.epoch);
+  expect(await pair.replica.keys('*:h:x')).toEqual([]);
 });
 
 test.each(['positions', 'history'] as const)(

@@ -139,6 +139,28 @@ describe('Sentinel', () => {
   });
 });
 
+test('Sentinel: what only its publisher knew survives the failover to another server', async () => {
+  await using deployment = await startRedisSentinel();
+  const [master, replica] = deployment.servers;
+  const broker = createRedisBroker({ url: deployment.url, prefix: 'own', node: 'a', publishTimeoutMs: 30_000 });
+  await broker.start(createRecorder());
+  try {
+    const publish = (data: number) => broker.publish(requestFor('x', data, { history: HISTORY }));
+    const first = await publish(1);
+    await redisCli(master!.port, 'WAIT', '1', '10000');
+    // No server has a password, so a replica that offers one is refused by its master.
+    await redisCli(replica!.port, 'CONFIG', 'SET', 'masterauth', 'wrong');
+    await redisCli(replica!.port, 'CLIENT', 'KILL', 'TYPE', 'master');
+    for (const data of [2, 3]) await publish(data);
+    master!.kill('SIGKILL');
+    await vi.waitFor(() => expect(broker.health()).toMatchObject({ affected: 'both' }), WAIT);
+    await vi.waitFor(() => expect(broker.health()).toEqual({ state: 'ready' }), WAIT);
+    expect(await publish(4)).toEqual({ epoch: first.epoch, offset: 4, duplicate: false });
+  } finally {
+    await broker.close();
+  }
+});
+
 describe('Cluster', () => {
   test('a subscribed partition that moves to another master is followed, and comes back', async () => {
     await using deployment = await startRedisCluster();

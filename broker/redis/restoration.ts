@@ -3,7 +3,7 @@
 import type { Redis } from 'ioredis';
 import { BrokerUnavailableError, type ChannelTail } from '../broker.ts';
 import type { KeySpace } from './keys.ts';
-import type { OwnPublication } from './own-tail.ts';
+import type { OwnPublication, OwnTail } from './own-tail.ts';
 import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
 import { loadScript, runScript } from './script.ts';
 import type { Shard } from './shard.ts';
@@ -26,6 +26,7 @@ export interface RestorationOptions {
   readonly idempotencyWindowMs: number;
   readonly shardOf: (partition: number) => Shard | undefined;
   readonly tails: () => Iterable<ChannelTail>;
+  readonly ownTail: Pick<OwnTail, 'all'>;
 }
 
 /** What this node knows of one life of a channel. */
@@ -111,7 +112,7 @@ export const createRestoration = (options: RestorationOptions): ((round: Round) 
     if (!(await redis.info('replication')).includes(`master_replid:${round.server}`)) {
       throw new BrokerUnavailableError('connected to another server than the one that took over');
     }
-    const lives = gather(options.tails(), shard.publisher.acknowledged()).filter(
+    const lives = gather(options.tails(), options.ownTail.all()).filter(
       ({ channel }) => keySpace.scopeOf(keySpace.of(channel).partition) === round.scope,
     );
     const behind: { readonly life: Knowledge; readonly from: number }[] = [];

@@ -18,7 +18,7 @@ const MEMORY_MS = 5_000;
 
 export interface RoundsOptions {
   readonly keySpace: KeySpace;
-  readonly control: Pick<RedisControl, 'handle' | 'requestMembers' | 'members' | 'learnMembers'>;
+  readonly control: Pick<RedisControl, 'handle' | 'requestMembers' | 'members'>;
   readonly shardOf: (partition: number) => Shard | undefined;
   readonly restore: (round: Round) => Promise<void>;
   /** After which nodes that did not restore are given up. */
@@ -57,8 +57,15 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   };
   control.handle(KIND, async (payload) => {
     await restoreOnce(parseRound(payload));
-    return control.members();
+    return { ages: control.members.ages(), isComplete: control.members.isComplete() };
   });
+
+  /** Takes what a node that restored remembers; answers whether that is all there is to know. */
+  const learn = (answer: Json): boolean => {
+    const { ages, isComplete } = answer as { ages: Record<string, number>; isComplete: boolean };
+    for (const [life, agoMs] of Object.entries(ages)) control.members.see(life, agoMs);
+    return isComplete;
+  };
 
   const write = async (round: Round, verdict: 'same' | 'new'): Promise<void> => {
     const shard = options.shardOf(round.scope);
@@ -76,6 +83,8 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     const restored = new Set<string>();
     let ownDone = false;
     let heard = false;
+    let complete = false;
+    const everyoneRestored = (): boolean => Object.keys(control.members.ages()).every((life) => restored.has(life));
     let cause: unknown;
     while (!closed) {
       const leftMs = untilMs - performance.now();
@@ -83,13 +92,16 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       try {
         await restoreOnce(round);
         ownDone = true;
-        const { answers } = await control.requestMembers(KIND, nameOf(round), Math.min(ASK_MS, leftMs));
+        complete ||= control.members.isComplete();
+        const askMs = Math.min(ASK_MS, leftMs);
+        const { answers } = await control.requestMembers(KIND, nameOf(round), askMs, !complete);
         heard = true;
         for (const { node, answer } of answers) {
           restored.add(node);
-          control.learnMembers(answer);
+          if (learn(answer)) complete = true;
         }
-        if (Object.keys(control.members()).every((life) => restored.has(life))) {
+        // While all are young somebody may be missing of whom none of them knows: then the time is waited out.
+        if (complete && everyoneRestored()) {
           await write(round, 'same');
           return;
         }
@@ -101,8 +113,11 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     if (closed || !ownDone || !heard) {
       throw new BrokerUnavailableError('the nodes could not decide after a failover', { cause });
     }
-    options.onError(new Error('not every node restored after a failover: epochs end'), 'redis.restore');
-    await write(round, 'new');
+    const verdict = everyoneRestored() ? 'same' : 'new';
+    if (verdict === 'new') {
+      options.onError(new Error('not every node restored after a failover: epochs end'), 'redis.restore');
+    }
+    await write(round, verdict);
   };
 
   return {

@@ -7,6 +7,8 @@ import type { History } from '../history.ts';
 import type { KeySpace } from './keys.ts';
 import type { Redis } from 'ioredis';
 import { createLink, type Link } from './link.ts';
+import { createEphemeralPublisher, type EphemeralPublisher } from './ephemeral-publisher.ts';
+import type { OwnTail } from './own-tail.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createRedisHistory } from './redis-history.ts';
 import { createReplicaWait } from './replicas.ts';
@@ -20,6 +22,7 @@ export interface ShardSettings {
   readonly publishTimeoutMs: number;
   /** Replicas that must have a publication before it is acknowledged; 0 waits for none. */
   readonly minReplicas: number;
+  readonly ownTail: OwnTail;
   readonly numberingTtlMs: number;
   readonly unpublishedTtlMs: number;
   readonly idempotencyWindowMs: number;
@@ -42,6 +45,7 @@ export interface ShardEvents {
 export interface Shard {
   readonly url: string;
   readonly publisher: Publisher;
+  readonly ephemeral: EphemeralPublisher;
   readonly history: History;
   readonly subscriber: Subscriber;
   readonly commands: Link;
@@ -110,6 +114,7 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     randomId,
     publishTimeoutMs,
     replicated: minReplicas > 0 ? createReplicaWait(minReplicas, publishTimeoutMs) : undefined,
+    ownTail: settings.ownTail,
     numberingTtlMs,
     idempotencyWindowMs: settings.idempotencyWindowMs,
     redis: () => publishLink.redis,
@@ -118,6 +123,12 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
     decide: events.decide,
     onFailure: events.onDoubt,
     onError,
+  });
+  const ephemeral = createEphemeralPublisher({
+    keySpace,
+    publishTimeoutMs: settings.publishTimeoutMs,
+    redis: () => commands.redis,
+    isUp: () => commands.isUp(),
   });
   const subscriber = createSubscriber({
     redis: () => subscriberLink.redis,
@@ -171,6 +182,7 @@ export const createShard = (url: string, settings: ShardSettings, events: ShardE
   return {
     url,
     publisher,
+    ephemeral,
     history,
     subscriber,
     commands,

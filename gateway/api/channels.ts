@@ -41,7 +41,7 @@ export const createChannelRoutes = ({ history, reading, cluster }: ChannelRouteO
     access: 'read',
     async handle({ request, key }) {
       const channel = readableChannel(request, key);
-      reading.requireNumbered(channel);
+      if (!reading.isNumbered(channel)) return json(await cluster.channel(channel));
       const [positions, counts] = await Promise.all([history.positions([channel]), cluster.channel(channel)]);
       return json({ ...positions[0], ...counts });
     },

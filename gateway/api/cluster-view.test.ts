@@ -33,6 +33,7 @@ it('counts whom a publication reached although the channel never comes to rest',
   });
   await broker.start({
     onPublications: (run) => hub.handlePublications(run),
+    onEphemeral: () => undefined,
     onInterrupted: () => undefined,
     onRestored: () => undefined,
     onHealth: () => undefined,

@@ -73,16 +73,16 @@ export const createClusterView = ({ control, hub, ownStats, timeoutMs }: Cluster
     const isAsked = createChannelMatcher(patterns);
     const names = smallest(
       (function* () {
-        for (const { name, subscriptionCount } of hub.channels()) {
+        for (const { name, subscriptionCount } of hub.audiences()) {
           if (subscriptionCount > 0 && name > after && name.startsWith(prefix) && isAsked(name)) yield name;
         }
       })(),
       limit,
     );
-    return names.map((name) => [name, hub.find(name)?.subscriptionCount ?? 0]);
+    return names.map((name) => [name, hub.subscribersOf(name)]);
   };
 
-  control.handle('channel', (channel) => hub.find(channel as string)?.subscriptionCount ?? 0);
+  control.handle('channel', (channel) => hub.subscribersOf(channel as string));
   control.handle('channels', (question) => ownChannels(question as unknown as ChannelsQuestion));
   control.handle('stats', () => ownStats());
   control.handle('reached', (question) => {

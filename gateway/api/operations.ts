@@ -57,6 +57,17 @@ export const createOperationRoutes = (options: OperationRouteOptions): ApiRoute[
         return { ...answer, headers: { ...answer.headers, 'retry-after': NOT_READY_RETRY_AFTER } };
       },
     },
+    {
+      method: 'get',
+      path: '/health/accepting',
+      access: 'public',
+      // For a balancer 404 means "no new connections": those that are there stay. 503 would have it cut them, and a node
+      // without its broker still serves its clients from its rings and tells them so.
+      handle: () => {
+        const state = health();
+        return json(state, state.status === 'ready' ? 200 : 404);
+      },
+    },
     openMetrics
       ? { method: 'get', path: '/metrics', access: 'public', handle: exposition }
       : { method: 'get', path: '/metrics', access: 'metrics', handle: exposition },

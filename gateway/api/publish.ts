@@ -1,5 +1,4 @@
 // `POST /v1/publish` and `POST /v1/batch`: backends hand publications to the log.
-import type { PublishResult } from '../../broker/broker.ts';
 import type { ItemError, PublishAnswer, PublishBody, PublishResults } from '../../protocol/http.ts';
 import { type BatchItem, parseBatch, parsePublish } from '../../protocol/http-requests.ts';
 import { MAX_BATCH_COMMANDS } from '../../protocol/limits.ts';
@@ -86,9 +85,15 @@ export const createPublishRoutes = ({
     if (!key.may('publish', channel)) {
       throw new Failure('permissionDenied', `the API key ${key.name} may not publish to ${channel}`);
     }
-    const result: PublishResult = await publishing.publish({ channel, content, messageId, source: 'http' });
+    const result = await publishing.publish({ channel, content, messageId, source: 'http' });
     const answer = { channel, epoch: result.epoch, offset: result.offset, duplicate: result.duplicate };
-    return ack === 'fanout' ? { ...answer, ...(await cluster.reached(channel, result)) } : answer;
+    if (ack !== 'fanout') return answer;
+    // Without a position nobody can tell when it was sent: who listens now.
+    if (result.epoch === undefined) {
+      const { nodes, subscribers } = await cluster.channel(channel);
+      return { ...answer, nodes, subscribers };
+    }
+    return { ...answer, ...(await cluster.reached(channel, result)) };
   };
 
   /** One result per channel; an error of one does not touch the others. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Broker, BrokerUnavailableError } from '../../broker/broker.ts';
-import type { PublishRequest } from '../../broker/publication.ts';
+import type { EphemeralRequest, PublishRequest } from '../../broker/publication.ts';
 import { systemClock } from '../clock.ts';
 import { loadConfig, namespaceOfChannel } from '../config.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
@@ -13,10 +13,13 @@ const loaded = loadConfig({
 });
 if (loaded.kind !== 'ok') throw new Error('the configuration of the test is wrong');
 
-const publishingOver = (publish: Broker['publish']): { publishing: Publishing; failures: () => Promise<string[]> } => {
+const publishingOver = (
+  publish: Broker['publish'],
+  publishEphemeral?: Broker['publishEphemeral'],
+): { publishing: Publishing; failures: () => Promise<string[]> } => {
   const metrics = createMetricsRegistry();
   const publishing = createPublishing({
-    broker: { publish } as Broker,
+    broker: { publish, publishEphemeral } as Broker,
     namespaceOf: (channel) => namespaceOfChannel(loaded.config, channel),
     metrics,
     clock: systemClock,
@@ -44,11 +47,25 @@ describe('a publish that fails', () => {
     const { publishing, failures } = publishingOver(() => Promise.reject(new Error('never asked')));
     expect(() => publishing.write({ data: Infinity })).toThrow(/doubles/);
     const content = publishing.write({ data: 'x'.repeat(100) });
-    for (const [channel, error] of [['small:c', 'limitExceeded'] as const, ['cursor:c', 'notAvailable'] as const]) {
-      await expect(publishing.publish({ channel, content, source: 'http' })).rejects.toMatchObject({ error });
-    }
-    expect((await failures()).sort()).toEqual(['bad_request', 'limit_exceeded', 'not_available']);
+    const order = { channel: 'small:c', content, source: 'http' } as const;
+    await expect(publishing.publish(order)).rejects.toMatchObject({ error: 'limitExceeded' });
+    expect((await failures()).sort()).toEqual(['bad_request', 'limit_exceeded']);
   });
+});
+
+it('sends on an ephemeral channel without a position, and counts it', async () => {
+  const sent: EphemeralRequest[] = [];
+  const { publishing } = publishingOver(
+    () => Promise.reject(new Error('never asked')),
+    (request) => {
+      sent.push(request);
+      return Promise.resolve();
+    },
+  );
+  const content = publishing.write({ data: 1 });
+  const order = { channel: 'cursor:c', content, messageId: 'm', source: 'http' } as const;
+  expect(await publishing.publish(order)).toEqual({ duplicate: false });
+  expect(sent).toEqual([{ channel: 'cursor:c', body: content.body, timeMs: content.timeMs }]);
 });
 
 it('hands one body to the broker for however many channels', async () => {

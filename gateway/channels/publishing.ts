@@ -33,11 +33,11 @@ export interface Publishing {
   /** Throws `Failure` badRequest when the data cannot be carried unchanged. */
   write(content: Content): WrittenContent;
   /**
-   * Resolves with the position once the publication is in the log. Calls for one channel keep their order.
+   * Resolves with the position once the publication is in the log, or without one once an ephemeral message is on its way. Calls for one channel keep their order.
    * Rejects with `Failure` (limitExceeded, notAvailable), or with `BrokerUnavailableError` when the outcome is unknown:
    * a retry with the same messageId is safe.
    */
-  publish(order: PublishOrder): Promise<PublishResult>;
+  publish(order: PublishOrder): Promise<Published>;
 }
 
 /** Who wants to know how much is published, and how long the broker takes. */
@@ -45,6 +45,9 @@ export interface PublishLoad {
   handlePublishing(source: PublishOrder['source']): void;
   handlePublished(durationMs: number): void;
 }
+
+/** On an ephemeral channel there is no position; the nodes that listen were told, and nobody remembers message ids. */
+export type Published = PublishResult | { readonly duplicate: false; readonly epoch?: never; readonly offset?: never };
 
 export interface PublishingOptions {
   readonly broker: Broker;
@@ -73,10 +76,8 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
     metrics.count('weir_publish_errors_total', { name: failureName(thrown) });
   };
 
-  const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<PublishResult> => {
+  const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<Published> => {
     const namespace = namespaceOf(channel);
-    if (namespace.class === 'ephemeral')
-      throw new Failure('notAvailable', 'ephemeral channels are not available on this node');
     const { body, timeMs, key } = content;
     if (namespace.maxMessageBytes !== undefined && body.length > namespace.maxMessageBytes) {
       const message = `data: expected a message of at most ${namespace.maxMessageBytes} bytes, got ${body.length}`;
@@ -84,7 +85,10 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
     }
     const startedMs = clock.monotonicMs();
     load.handlePublishing(source);
-    const result = await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
+    const result: Published =
+      namespace.class === 'ephemeral'
+        ? await broker.publishEphemeral({ channel, body, timeMs }).then(() => ({ duplicate: false }))
+        : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
     const durationMs = clock.monotonicMs() - startedMs;
     load.handlePublished(durationMs);
     metrics.observe('weir_publish_duration_seconds', durationMs / 1000);

@@ -33,6 +33,7 @@ const filled = async (count: number, bytes: number): Promise<Filled> => {
   const ignore = (): void => undefined;
   await broker.start({
     onPublications: ignore,
+    onEphemeral: ignore,
     onInterrupted: ignore,
     onRestored: ignore,
     onHealth: ignore,

@@ -32,8 +32,8 @@ const fitting = (publications: readonly Publication[]): readonly Publication[] =
 export interface HistoryReading {
   /** Rejects with `Failure` (unrecoverablePosition, notAvailable) or `BrokerUnavailableError`. */
   read(order: ReadOrder): Promise<StoredHistory>;
-  /** Throws `Failure` notAvailable for channels without numbering, which this node does not serve yet. */
-  requireNumbered(channel: string): void;
+  /** False for ephemeral channels: they have neither history nor positions. */
+  isNumbered(channel: string): boolean;
 }
 
 const startOf = (since: Since | undefined): HistoryStart => {
@@ -74,15 +74,13 @@ export const createHistoryReading = (
     return { position, publications, more: rest.more && (start.kind !== 'last' || publications.length < start.count) };
   };
 
-  const requireNumbered = (channel: string): void => {
-    if (namespaceOf(channel).class === 'ephemeral')
-      throw new Failure('notAvailable', 'ephemeral channels are not available on this node');
-  };
+  const isNumbered = (channel: string): boolean => namespaceOf(channel).class !== 'ephemeral';
 
   return {
-    requireNumbered,
+    isNumbered,
     async read({ channel, since, limit = DEFAULT_HISTORY_LIMIT, reverse = false }) {
-      requireNumbered(channel);
+      if (!isNumbered(channel))
+        throw new Failure('notAvailable', `${channel} is ephemeral: it has neither history nor positions`);
       const bounds = namespaceOf(channel).history;
       const page = await readPage({ channel, start: startOf(since), limit, reverse, bounds });
       const { epoch, offset } = page.position;

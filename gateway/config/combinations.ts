@@ -39,7 +39,26 @@ const keyFileProblem = (path: string, readFile: (path: string) => string): strin
   }
 };
 
+const HOOK_URLS = ['hookSubscribeUrl', 'hookPublishUrl', 'hookRpcUrl'] as const;
+
 const rules: readonly Rule[] = [
+  ...HOOK_URLS.map(
+    (key): Rule => ({
+      keys: [key, 'hookSecret'],
+      check: ({ config }) =>
+        when(
+          config[key] !== undefined && config.hookSecret === undefined,
+          'is set, but its calls cannot be signed: set hookSecret',
+        ),
+    }),
+  ),
+  {
+    keys: ['hookSecret', 'profile'],
+    check: ({ config: { hookSecret, profile } }) => {
+      const weakness = hookSecret === undefined ? undefined : weaknessOf(hookSecret, MIN_SECRET_BYTES);
+      return profile === 'development' || weakness === undefined ? [] : [weakness];
+    },
+  },
   {
     keys: ['internalPort', 'port'],
     check: ({ config: { internalPort, port } }) =>

@@ -83,6 +83,8 @@ describe('parseNamespaces', () => {
       policies: ['all'],
       presence: false,
       joinLeave: false,
+      hookSubscribe: true,
+      hookPublish: true,
       subscribe: 'nobody',
       publish: 'nobody',
       membersAccess: 'nobody',

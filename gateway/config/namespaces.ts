@@ -69,6 +69,14 @@ export const namespaceKeys = {
     description:
       'How often what a subscription needs may have expired before it came to read it, until its connection is closed with 3008.',
   }),
+  hookSubscribe: flag({
+    default: value(true),
+    description: 'Whether `hookSubscribeUrl`, where it is set, is asked about subscriptions.',
+  }),
+  hookPublish: flag({
+    default: value(true),
+    description: "Whether `hookPublishUrl`, where it is set, is asked about clients' publications.",
+  }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
     description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
@@ -101,6 +109,8 @@ export interface NamespaceConfig extends NamespaceRights {
   readonly kickExpired: number | undefined;
   readonly presence: boolean;
   readonly joinLeave: boolean;
+  readonly hookSubscribe: boolean;
+  readonly hookPublish: boolean;
   /** Bytes of `data`; undefined: the bounds of frames and bodies alone apply. */
   readonly maxMessageBytes: number | undefined;
   /** What one client may publish to one channel. */

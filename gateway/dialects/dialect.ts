@@ -46,6 +46,9 @@ export interface Dialect {
   decode(frame: string): readonly Decoded[];
   /** One reply or push as a frame of its own; a `Buffer` holds UTF-8. */
   encode(message: Outgoing): string | Buffer;
-  /** Consecutive entries of one channel as frames of bounded size, in order. Never empty for a non-empty batch. */
+  /**
+   * Consecutive entries of one channel as frames of bounded size, in order. Never empty for a non-empty batch. Offset 0 is none: the
+   * channel is ephemeral, and its messages carry no position.
+   */
   encodeBatch(channel: string, entries: readonly LogEntry[]): readonly Buffer[];
 }

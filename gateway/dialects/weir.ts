@@ -14,8 +14,8 @@ const MAX_BATCH_BYTES = 64 * 1024;
 const COMMA = 0x2c;
 const OPEN = 0x5b;
 const CLOSE = 0x5d;
-/** Digits of the largest offset plus the comma behind it. */
-const MAX_OFFSET_BYTES = 17;
+/** The field of the largest offset plus the comma behind it. */
+const MAX_OFFSET_BYTES = 26;
 
 const decodeOne = (value: unknown): Decoded => parseCommand(value);
 
@@ -37,18 +37,22 @@ const decode = (frame: string): readonly Decoded[] => {
   return value.map(decodeOne);
 };
 
-/** Writes one entry at `at`; returns the position behind it. `prefix` is everything up to the offset's digits. */
+const OFFSET_FIELD = '"offset":';
+
+/** Writes one entry at `at`; returns the position behind it. `prefix` is everything up to the offset. */
 const writeEntry = (target: Buffer, at: number, prefix: Buffer, encoded: Publication | Buffer): number => {
   if (Buffer.isBuffer(encoded)) return at + encoded.copy(target, at);
   let end = at + prefix.copy(target, at);
-  end += target.write(String(encoded.offset), end, 'latin1');
-  target[end++] = COMMA;
+  if (encoded.offset > 0) {
+    end += target.write(`${OFFSET_FIELD}${encoded.offset}`, end, 'latin1');
+    target[end++] = COMMA;
+  }
   // The body is a JSON object of its own: without its opening brace it continues ours.
   return end + encoded.body.copy(target, end, 1);
 };
 
 const encodeBatch = (channel: string, entries: readonly LogEntry[]): readonly Buffer[] => {
-  const prefix = Buffer.from(`{"type":"message","channel":${JSON.stringify(channel)},"offset":`);
+  const prefix = Buffer.from(`{"type":"message","channel":${JSON.stringify(channel)},`);
   const frames: Buffer[] = [];
   let parts: (Publication | Buffer)[] = [];
   let bytes = 0;

@@ -23,6 +23,9 @@ export interface Subscriber {
   sendFrame(frame: Buffer): void;
   /** Runs `write` so that its frames leave in one system call. */
   cork(write: () => void): void;
+  /** Has the engine bring what is published under the topic; false where the transport has no topics. */
+  listen(topic: string): boolean;
+  unlisten(topic: string): void;
   /** Bytes the socket has not taken yet; Infinity once it lost a frame. */
   bufferedBytes(): number;
   /** The socket lost a frame: only another connection can go on from the cursors. */

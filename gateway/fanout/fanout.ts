@@ -6,6 +6,7 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
+import { createEphemeral } from './ephemeral.ts';
 import { createHub, type Hub } from './hub.ts';
 import { createKicks, type KickLimits } from './kicks.ts';
 import { createPageAccount } from './page-account.ts';
@@ -21,6 +22,8 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly limitsOf: (channel: string) => KickLimits & { readonly coalesce: number | undefined };
   /** Delay before the next flush, ms; asked once per flush. */
   readonly delayMs: () => number;
+  /** Hands a frame to every socket that listens to the topic; absent where no socket can. */
+  readonly publishNative?: (topic: string, frame: Buffer) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
@@ -64,8 +67,11 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     onProgress: (channel) => catchUp.handleProgress(channel),
     onFlushed: (channel) => rings.settle(channel),
   });
+  const { publishNative = () => undefined } = options;
+  const ephemeral = createEphemeral({ broker, metrics, delayMs, publishNative, onError });
   const hub = createHub({
     broker,
+    ephemeral,
     catchUp,
     markDirty,
     onClosed: (channel) => rings.release(channel),
@@ -76,7 +82,10 @@ export const createFanout = (options: FanoutOptions): Fanout => {
   });
   return {
     hub,
-    handleDrain: (subscriber) => catchUp.handleDrain(subscriber),
+    handleDrain(subscriber) {
+      catchUp.handleDrain(subscriber);
+      ephemeral.handleDrain(subscriber);
+    },
     get currentDelayMs() {
       return dispatcher.currentDelayMs;
     },
@@ -87,6 +96,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     kick: () => kicks.look(hub.channels()),
     close() {
       hub.close();
+      ephemeral.close();
       catchUp.close();
       dispatcher.close();
       rings.close();

@@ -7,6 +7,7 @@ import {
   BrokerUnavailableError,
   type ChannelPosition,
   type ChannelTail,
+  type EphemeralRun,
   type PublicationRun,
 } from '../../broker/broker.ts';
 import type { HistoryBounds } from '../../broker/publication.ts';
@@ -15,6 +16,7 @@ import { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { CatchUp } from './catch-up.ts';
 import { ChannelState, type Subscriber, Subscription } from './channel-state.ts';
+import { type Ephemeral, type EphemeralChannel, EphemeralSubscription } from './ephemeral.ts';
 import { createHealing, hold, joinHeld } from './healing.ts';
 import { LIVE, type StartOrder, startCatchUp } from './starting.ts';
 import { AckWindow } from './ack-window.ts';
@@ -26,6 +28,7 @@ const COMPARE_RETRY_MS = 200;
 
 export interface HubOptions {
   readonly broker: Broker;
+  readonly ephemeral: Ephemeral;
   readonly catchUp: CatchUp;
   /** There is something to flush. */
   readonly markDirty: (channel: ChannelState) => void;
@@ -37,6 +40,11 @@ export interface HubOptions {
   readonly coalesceMsOf: (channel: string) => number | undefined;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
+
+export type AnySubscription = Subscription | EphemeralSubscription;
+
+/** Of a subscription to an ephemeral channel: no server gives it. */
+export const NO_POSITION: ChannelPosition = { epoch: '', offset: 0 };
 
 /** A new subscription and the head of its channel, taken in the same instant. */
 export interface Attached {
@@ -53,25 +61,32 @@ export interface Hub {
    * unrecoverablePosition for a position the channel has not reached.
    */
   subscribe(subscriber: Subscriber, channel: string, order?: StartOrder): Attached | Promise<Attached>;
+  /** The same for an ephemeral channel: live, without a position. Rejects with `BrokerUnavailableError`. */
+  subscribeEphemeral(subscriber: Subscriber, channel: string): EphemeralSubscription | Promise<EphemeralSubscription>;
   /** Ends a subscription; nothing is sent for it afterwards. Idempotent. */
-  unsubscribe(subscription: Subscription): void;
+  unsubscribe(subscription: AnySubscription): void;
   /** Delivers what came from the backplane; never publishes. */
   handlePublications(run: PublicationRun): void;
+  /** The same for messages of ephemeral channels. */
+  handleEphemeral(run: EphemeralRun): void;
   /**
    * The way from the backplane was interrupted and works again: compares every channel with the broker and heals the
-   * differing. Resolves when all of that is done.
+   * differing; those of ephemeral channels are told of it. Resolves when all of that is done.
    */
   handleRestored(): Promise<void>;
   /** Everything up to here was handed to the subscription's socket or reported. */
-  positionOf(subscription: Subscription): ChannelPosition;
+  positionOf(subscription: AnySubscription): ChannelPosition;
   /** A message up to `offset` was processed; with policy `ack` that makes room. Throws `Failure` badRequest. */
-  acknowledge(subscription: Subscription, offset: number): void;
+  acknowledge(subscription: AnySubscription, offset: number): void;
   /** Head of every channel, and the newest contiguous publications that this node still holds, in the epoch of its log. */
   tails(): Iterable<ChannelTail>;
   /** Compares the channel's log with the history because something shows that it lags. */
   heal(channel: ChannelState): void;
   find(channel: string): ChannelState | undefined;
   channels(): Iterable<ChannelState>;
+  /** Every channel with subscriptions here, ephemeral ones included. */
+  audiences(): Iterable<ChannelState | EphemeralChannel>;
+  subscribersOf(channel: string): number;
   readonly channelCount: number;
   readonly subscriptionCount: number;
   close(): void;
@@ -82,7 +97,7 @@ interface Opening {
 }
 
 export const createHub = (options: HubOptions): Hub => {
-  const { broker, catchUp, markDirty, onClosed, metrics, boundsOf, coalesceMsOf, onError } = options;
+  const { broker, ephemeral, catchUp, markDirty, onClosed, metrics, boundsOf, coalesceMsOf, onError } = options;
   const channels = new Map<string, ChannelState>();
   const openings = new Map<ChannelState, Opening>();
   let subscriptionCount = 0;
@@ -170,7 +185,11 @@ export const createHub = (options: HubOptions): Hub => {
     );
   };
 
-  const unsubscribe = (subscription: Subscription): void => {
+  const unsubscribe = (subscription: AnySubscription): void => {
+    if (subscription instanceof EphemeralSubscription) {
+      ephemeral.unsubscribe(subscription);
+      return;
+    }
     const { channel } = subscription;
     if (subscription.behind !== null) catchUp.forget(subscription);
     else if (subscription.index !== -1) channel.remove(subscription);
@@ -259,6 +278,7 @@ export const createHub = (options: HubOptions): Hub => {
   };
 
   const handleRestored = async (): Promise<void> => {
+    ephemeral.handleRestored();
     const live: ChannelState[] = [];
     for (const channel of channels.values()) {
       if (channel.status === 'live') live.push(channel);
@@ -275,8 +295,11 @@ export const createHub = (options: HubOptions): Hub => {
 
   return {
     subscribe,
+    subscribeEphemeral: (subscriber, channel) => ephemeral.subscribe(subscriber, channel),
     unsubscribe,
-    positionOf({ channel, behind, cursor }) {
+    positionOf(subscription) {
+      if (subscription instanceof EphemeralSubscription) return NO_POSITION;
+      const { channel, behind, cursor } = subscription;
       return behind?.position ?? channel.log.positionAt(cursor);
     },
     acknowledge(subscription, offset) {
@@ -295,14 +318,20 @@ export const createHub = (options: HubOptions): Hub => {
     },
     heal: healing.heal,
     handlePublications,
+    handleEphemeral: (run) => ephemeral.handleMessages(run),
     handleRestored,
     find: (channel) => channels.get(channel),
     channels: () => channels.values(),
+    *audiences() {
+      yield* channels.values();
+      yield* ephemeral.channels();
+    },
+    subscribersOf: (channel) => (channels.get(channel) ?? ephemeral.find(channel))?.subscriptionCount ?? 0,
     get channelCount() {
-      return channels.size;
+      return channels.size + ephemeral.channelCount;
     },
     get subscriptionCount() {
-      return subscriptionCount;
+      return subscriptionCount + ephemeral.subscriptionCount;
     },
     close() {
       closed = true;

@@ -17,6 +17,7 @@ export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(r
 /** Events of a broker that nobody listens to. */
 export const silentEvents = (onError: BrokerEvents['onError']): BrokerEvents => ({
   onPublications: () => undefined,
+  onEphemeral: () => undefined,
   onInterrupted: () => undefined,
   onRestored: () => undefined,
   onHealth: () => undefined,

@@ -46,6 +46,8 @@ export const createTestSubscriber = (): TestSubscriber => {
       this.corks++;
       write();
     },
+    listen: () => false,
+    unlisten: () => undefined,
     bufferedBytes() {
       return this.buffered;
     },

@@ -178,7 +178,15 @@ export const metricDeclarations = {
   weir_gaps_total: counterOf(
     'Gap receipts, by reason: lost once per channel, the others once per subscription that was sent one.',
     'reason',
-    ['lost', 'epoch', 'expired', 'conflated'],
+    ['lost', 'epoch', 'expired', 'conflated', 'dropped'],
+  ),
+  weir_ephemeral_behind: gauge(
+    'Subscriptions of ephemeral channels that receive nothing until their socket has drained.',
+  ),
+  weir_messages_dropped_total: counterOf(
+    'Messages of ephemeral channels that a connection was not sent, by reason (behind: its socket took no more; overrun: more came than the node hands over).',
+    'reason',
+    ['behind', 'overrun'],
   ),
   weir_heals_total: counterOf('Channels healed after missed publications, by outcome (complete, gap).', 'outcome', [
     'complete',
@@ -199,6 +207,21 @@ export const metricDeclarations = {
     'HTTP requests from their head to the answer, by route.',
     'route',
   ),
+
+  weir_hook_calls_total: counter(
+    'Attempts to call a hook, by outcome (answered, timeout, network, status, invalid, address; without an attempt: open, full).',
+    'hook',
+    'outcome',
+  ),
+  weir_hook_retries_total: counter('Attempts beyond the first, by hook.', 'hook'),
+  weir_hook_decisions_total: counter(
+    'Decisions by hook (allowed, denied; without an answer: failed_open, failed_closed).',
+    'hook',
+    'decision',
+  ),
+  weir_hook_duration_seconds: histogram(SECONDS, 'Attempts to call a hook, by hook.', 'hook'),
+  weir_hook_waiting: gauge('Calls that wait for one of the concurrent ones to end, by hook.', 'hook'),
+  weir_hook_breaker_open: gauge('1 while a hook is not called because it failed too often in a row, by hook.', 'hook'),
 
   weir_event_loop_lag_seconds: gauge(
     'Event-loop delay since the previous scrape, by quantile (p50, p99, max).',

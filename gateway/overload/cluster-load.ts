@@ -1,5 +1,6 @@
 // What nodes tell each other about their load with their lease, and what follows from it for whoever sends clients away. Pure.
 import type { Json, NodeRecord } from '../../broker/control.ts';
+import { DEFAULT_ADMISSION_PER_SECOND } from '../config/keys.ts';
 
 export interface NodeLoad {
   readonly node: string;
@@ -15,8 +16,6 @@ export interface ClusterLoad {
   readonly draining: number;
 }
 
-/** Default of `admissionPerSecond`, also assumed of a node that announces none. */
-export const DEFAULT_ADMISSION_PER_SECOND = 1000;
 /** Part of what a node admits that movers may use: clients come by themselves as well. */
 const SHARE_OF_MOVERS = 0.8;
 

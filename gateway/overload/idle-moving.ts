@@ -43,11 +43,12 @@ export const createIdleMoving = (options: IdleMovingOptions): IdleMoving => {
       const nowMs = clock.monotonicMs();
       let count = 0;
       for (let visits = 0; visits < VISITS; visits++) {
-        const { value: connection, done } = rest.next();
-        if (done === true) {
+        const next = rest.next();
+        if (next.done === true) {
           rest = connections[Symbol.iterator]();
           break;
         }
+        const connection = next.value;
         if (!isIdle(connection, nowMs) || asked.has(connection)) continue;
         asked.add(connection);
         count++;

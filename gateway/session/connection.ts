@@ -17,7 +17,9 @@ import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
 import type { Debtor } from '../fanout/byte-budget.ts';
-import type { Attached } from '../fanout/hub.ts';
+import type { EphemeralSubscription } from '../fanout/ephemeral.ts';
+import type { AnySubscription, Attached } from '../fanout/hub.ts';
+import type { Asker } from '../hooks/hooks.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { Socket, SocketListener } from '../transports/socket.ts';
 
@@ -36,7 +38,7 @@ export interface ConnectionHost {
   run(connection: Connection, command: Command): void;
   /** Any thrown value as what the client may know of it. */
   toFailure(connection: Connection, thrown: unknown): Failure;
-  unsubscribe(subscription: Subscription): void;
+  unsubscribe(subscription: AnySubscription): void;
   /** Called once per connection, while its subscriptions are still there. */
   onClosing(connection: Connection, code: number): void;
   /** The connection gets nothing more and is to be ended. */
@@ -76,7 +78,7 @@ export interface HeldCommand {
 }
 
 /** A subscription that is being opened; becomes the subscription itself. */
-export type SubscriptionEntry = Subscription | Promise<Attached>;
+export type SubscriptionEntry = AnySubscription | Promise<Attached | EphemeralSubscription>;
 
 /** What becomes of a connection that was asked to move. */
 export interface Departure {
@@ -152,6 +154,12 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   /** When its token ends, Unix ms; Infinity when it does not, or there is none. */
   get expiresAtMs(): number {
     return this.identity === null ? Infinity : this.identity.expiresAtMs;
+  }
+
+  /** As hooks name it. */
+  get asker(): Asker {
+    const { who, id: connection, address } = this;
+    return { connection, address, user: who.kind === 'user' ? who.user : undefined };
   }
 
   isOpen(): boolean {
@@ -286,6 +294,16 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   cork(write: () => void): void {
     this.socket?.cork(write);
     this.bufferedBytes();
+  }
+
+  listen(topic: string): boolean {
+    const topics = this.socket?.topics;
+    topics?.join(topic);
+    return topics !== undefined;
+  }
+
+  unlisten(topic: string): void {
+    this.socket?.topics?.leave(topic);
   }
 
   bufferedBytes(): number {

@@ -9,10 +9,18 @@ export interface Socket {
   cork(write: () => void): void;
   /** Bytes accepted by `send` that the kernel has not taken; Infinity once a frame was lost, which ends the connection. */
   bufferedBytes(): number;
+  /** Absent where the transport has no topics of its own. */
+  readonly topics?: SocketTopics;
   /** Closes with a code and a short reason (at most 123 bytes of UTF-8) after what is buffered. */
   end(code: number, reason: string): void;
   /** Cuts the connection without a close frame and gives back at once what is buffered for it. */
   cut(): void;
+}
+
+/** What is published under a topic reaches every socket that joined it, behind what was sent before. Silent no-ops after the end. */
+export interface SocketTopics {
+  join(topic: string): void;
+  leave(topic: string): void;
 }
 
 /** Who a transport tells what happens to a socket. */

@@ -6,7 +6,7 @@ import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
 import { type Beat, ENGINE_IDLE_TIMEOUT_S, type Heartbeats } from './heartbeat.ts';
-import type { Socket, SocketListener } from './socket.ts';
+import type { Socket, SocketListener, SocketTopics } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
 interface SocketData {
@@ -53,7 +53,7 @@ export interface WebSocketOptions {
 const ENGINE_FRAME_FACTOR = 2;
 
 /** A socket that forgets its engine socket when it closes, because every engine call after that throws. */
-class EngineBackedSocket implements Socket {
+class EngineBackedSocket implements Socket, SocketTopics {
   private ws: EngineSocket | null;
   private hasDropped = false;
   readonly beat: Beat;
@@ -74,6 +74,23 @@ class EngineBackedSocket implements Socket {
 
   cork(write: () => void): void {
     this.ws?.cork(write);
+  }
+
+  get topics(): SocketTopics {
+    return this;
+  }
+
+  join(topic: string): void {
+    this.ws?.subscribe(topic);
+  }
+
+  leave(topic: string): void {
+    this.ws?.unsubscribe(topic);
+  }
+
+  /** The engine threw a published frame away. Nothing else may be called then. */
+  handleDropped(): void {
+    this.hasDropped = true;
   }
 
   bufferedBytes(): number {
@@ -167,6 +184,10 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
 
     pong(ws: EngineSocket) {
       ws.getUserData().socket?.beat.heard();
+    },
+
+    dropped(ws: EngineSocket) {
+      ws.getUserData().socket?.handleDropped();
     },
 
     drain(ws: EngineSocket) {

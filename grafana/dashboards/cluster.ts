@@ -19,6 +19,7 @@ import { broker } from './rows/broker.ts';
 import { fanOut } from './rows/fan-out.ts';
 import { haproxy } from './rows/haproxy.ts';
 import { health } from './rows/health.ts';
+import { hooks } from './rows/hooks.ts';
 import { latency } from './rows/latency.ts';
 import { limits } from './rows/limits.ts';
 import { overload } from './rows/overload.ts';
@@ -41,6 +42,7 @@ export const clusterRows: readonly RowDefinition[] = [
   backpressure,
   overload,
   broker,
+  hooks,
   processRow,
   haproxy,
 ];

@@ -18,7 +18,7 @@ import type { HaproxyProcess } from '../cluster/haproxy-process.ts';
 import { startRedis } from '../cluster/redis-process.ts';
 import { temporaryDirectory } from '../cluster/temporary-directory.ts';
 import { CLIENT_BACKEND, type NodeAddress, SERVER_BACKEND } from '../haproxy-options.ts';
-import type { Slot } from '../runtime-api.ts';
+import { type RuntimeApi, RuntimeApiError, type Slot } from '../runtime-api.ts';
 
 afterEach(closeAll);
 
@@ -135,6 +135,25 @@ describe('an agent', () => {
     await haproxy.nodesUp([third]);
     await waitFor(() => agent.problems().length === 0, { description: 'the agent to be content' });
     expect(agent.metrics()).toMatchObject({ weir_balancer_members_unplaced: 0 });
+  });
+
+  it('serves the others when HAProxy refuses one, and says in whose words', async () => {
+    const [redis, haproxy] = [await startOwnRedis(), await startEmptyHaproxy()];
+    const [refused, good] = [await startAnnounced(redis, 'a-refused'), await startAnnounced(redis, 'good')];
+    const words = 'HAProxy refused "set server": no';
+    const runtime: RuntimeApi = {
+      ...haproxy.runtime,
+      setAddress: (backend, slot, host, port) =>
+        port === refused.port
+          ? Promise.reject(new RuntimeApiError('refused', words))
+          : haproxy.runtime.setAddress(backend, slot, host, port),
+    };
+    const agent = await startFollowing(redis, { runtime });
+    await haproxy.nodesUp([good]);
+    await waitFor(() => agent.problems().includes(words), { description: 'the refusal' });
+    expect(agent.metrics()).toMatchObject({ weir_balancer_haproxy_up: 0 });
+    await openSockets(haproxy, 2);
+    expect(socketsOf([refused, good])).toEqual([0, 2]);
   });
 
   it('leaves out what announces no usable address, and says so', async () => {

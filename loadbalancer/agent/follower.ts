@@ -102,6 +102,14 @@ export const startFollower = (options: FollowerOptions): Follower => {
     else log.info({ event: 'slots_suffice' }, 'every node has a slot again');
   };
 
+  const tellProblem = (problem: string | undefined): void => {
+    if (problem !== undefined) errors.haproxy += 1;
+    if (problem === haproxyProblem) return;
+    if (problem === undefined) log.info({ event: 'haproxy_up' }, 'HAProxy takes changes');
+    else log.warn({ event: 'haproxy_failed', reason: problem }, problem);
+    haproxyProblem = problem;
+  };
+
   const adjustHaproxy = async (): Promise<void> => {
     const fate = fateOfUnknown(members, nowMs(), absenceMs);
     try {
@@ -114,15 +122,14 @@ export const startFollower = (options: FollowerOptions): Follower => {
         changed[change.kind] = (changed[change.kind] ?? 0) + 1;
         log.info({ event: 'slot_changed', ...change }, `${change.slot}: ${change.kind}`);
       }
-      tellUnplaced(result.unplaced);
-      placed = result;
-      if (haproxyProblem !== undefined) log.info({ event: 'haproxy_up' }, 'HAProxy takes changes');
-      haproxyProblem = undefined;
+      // A round that looked only whether HAProxy is empty knows nothing of who has no slot.
+      if (fate !== undefined) {
+        tellUnplaced(result.unplaced);
+        placed = result;
+      }
+      tellProblem(result.refused[0]);
     } catch (error) {
-      errors.haproxy += 1;
-      const problem = messageOf(error);
-      if (problem !== haproxyProblem) log.warn({ event: 'haproxy_failed', reason: problem }, problem);
-      haproxyProblem = problem;
+      tellProblem(messageOf(error));
     }
     asked = true;
   };

@@ -123,6 +123,7 @@ export async function startHaproxy(options: LocalHaproxyOptions = {}): Promise<H
     lastOutput: process.lastOutput,
     setNodes: async (nodes) => {
       const result = await applyMembership(runtime, nodes);
+      if (result.refused.length > 0) throw new Error(`haproxy: ${result.refused.join('; ')}`);
       if (result.unplaced.length > 0) throw new Error(`haproxy: no free slot for ${result.unplaced.join(', ')}`);
       await allUp(runtime, nodes);
       return result;

@@ -72,9 +72,12 @@ describe('the balancer agent of a cluster', () => {
     expect(await agentReasons()).toEqual([]);
   });
 
-  it('keeps every node through five seconds without Redis', async () => {
-    const { redis, nodes } = await start(2);
-    await connect(2);
+  it.each([
+    ['health check', {}],
+    ['agent-check', { WEIR_AGENT_CHECK_PORT: '0' }],
+  ])('keeps every node and every client through five seconds without Redis (%s)', async (_, env) => {
+    const { redis, nodes } = await start(2, env);
+    const clientsBefore = await connect(4);
     redis.kill('SIGKILL');
     await redis.exited;
     const goneAt = performance.now();
@@ -83,11 +86,12 @@ describe('the balancer agent of a cluster', () => {
     });
     await waitFor(
       async () => {
-        expect(await Promise.all(nodes.map(async (node) => (await slotOf(node))?.admin))).toEqual(['ready', 'ready']);
+        expect((await Promise.all(nodes.map(slotOf))).filter((slot) => slot !== undefined)).toHaveLength(2);
         return performance.now() - goneAt > 5_000;
       },
       { description: 'five seconds with both nodes in their slots' },
     );
+    for (const client of clientsBefore) expect(await isOpen(client)).toBe(true);
     const again = await startRedis({ port: redis.port });
     endings.push(again.stop);
     await cluster.haproxy.nodesUp(nodes);

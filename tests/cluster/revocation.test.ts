@@ -93,6 +93,7 @@ describe('revoking a user on one node', () => {
     const broker = createRedisBroker({ url: redis.url, prefix: 'weir', node: 'dies' });
     await broker.start({
       onPublications: () => undefined,
+      onEphemeral: () => undefined,
       onInterrupted: () => undefined,
       onRestored: () => undefined,
       onHealth: () => undefined,

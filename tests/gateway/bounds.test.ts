@@ -10,8 +10,6 @@ const CONFIG = `
 api_keys:
   - {name: dev, secret: ${API_KEY}}
   - {name: chat, secret: ${PATTERN_KEY}, channels: ['chat:*', news]}
-namespaces:
-  cursor: {class: ephemeral}
 `;
 
 let directory: TemporaryDirectory;
@@ -129,27 +127,6 @@ describe('the list of channels, for a key with patterns', () => {
     }
     expect(seen).toEqual([...own, 'news']);
     expect(cursors).toEqual(['chat:2', 'chat:4', null]);
-  });
-});
-
-describe('ephemeral channels, which this node does not serve yet', () => {
-  it('are 108 for every command and call that would number them', async () => {
-    const channel = 'cursor:1';
-    const client = await gateway.connect();
-    const replies = await client.commands([
-      { type: 'subscribe', channel },
-      { type: 'publish', channel, data: 1 },
-      { type: 'history', channel },
-    ]);
-    for (const reply of replies) expect(reply).toMatchObject({ type: 'error', code: 108 });
-    for (const path of [`/v1/channels/${channel}`, `/v1/channels/${channel}/history`]) {
-      expect(await gateway.api(path)).toMatchObject({ status: 404, body: { code: 108 } });
-    }
-    expect(await gateway.api('/v1/publish', { body: { channel, data: 1 } })).toMatchObject({
-      status: 404,
-      body: { code: 108 },
-    });
-    expect(await gateway.metric('weir_subscriptions')).toBe(0);
   });
 });
 

@@ -290,6 +290,8 @@ describe('health', () => {
       ['/health/live', '/health/ready'].map((path) => api(path, { apiKey: undefined })),
     );
     expect(valid(healthSchema, live!)).toMatchObject({ status: 'live', reasons: [] });
+    const accepting = await api('/health/accepting', { apiKey: undefined });
+    expect(valid(healthSchema, accepting)).toMatchObject({ status: 'ready', node: 'under-test' });
     expect(valid(healthSchema, ready!)).toMatchObject({ status: 'ready', reasons: [], node: 'under-test' });
   });
 });

@@ -263,6 +263,9 @@ describe.each(['without persistence', 'with AOF on every write'] as const)('Redi
           retryAfter: '1',
         });
         expect((await requestJson(`${gateway.node.url}/health/live`)).status).toBe(200);
+        // A balancer keeps its connections and sends no new ones.
+        const accepting = await requestJson(`${gateway.node.url}/health/accepting`);
+        expect(accepting).toMatchObject({ status: 404, body: { status: 'not_ready' } });
       } finally {
         await end();
       }

@@ -29,6 +29,7 @@ export interface AnnouncedUpstream extends Upstream {
 
 const silent: BrokerEvents = {
   onPublications: () => undefined,
+  onEphemeral: () => undefined,
   onInterrupted: () => undefined,
   onRestored: () => undefined,
   onHealth: () => undefined,

@@ -15,7 +15,7 @@ export interface Upstream {
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  /** What it answers at /health/ready. */
+  /** What it answers at /health/accepting. */
   health: number;
   /** WebSockets it serves. */
   sockets(): number;
@@ -43,7 +43,7 @@ export async function startUpstream(name: string, at = { host: '127.0.0.1', port
   const requests: Upstream['requests'] = [];
   const server: Server = createServer((request, response) => {
     const path = request.url ?? '';
-    if (path === '/health/ready') {
+    if (path === '/health/accepting') {
       response.writeHead(upstream.health).end();
       return;
     }

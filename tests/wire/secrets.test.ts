@@ -13,6 +13,7 @@ import {
   requestJson,
   type RunningProcess,
   startProcess,
+  startRedis,
   temporaryDirectory,
   upgradeRequest,
   waitFor,
@@ -83,6 +84,27 @@ describe('a running node', () => {
     expect(answers.join('\n')).toMatch(/unauthorized/);
     expect(answers.filter((text) => text.toLowerCase().includes(MARK))).toEqual([]);
   });
+});
+
+it('a Redis that refuses the password is an error in the log, and the password is not', async () => {
+  await using redis = await startRedis({ args: ['--requirepass', 'another-one'] });
+  const lines: string[] = [];
+  const port = await freePort();
+  await using node = await startProcess({
+    name: 'refused',
+    command: process.execPath,
+    args: ['--import', 'tsx', 'gateway/main.ts'],
+    cwd: projectRoot(),
+    env: {
+      ...{ PATH: process.env['PATH'], WEIR_PORT: String(port), WEIR_LOG_LEVEL: 'trace', WEIR_BROKER: 'redis' },
+      WEIR_REDIS_URL: `redis://default:${secret('redis')}@127.0.0.1:${redis.port}`,
+    },
+    readyWhen: async () => (await requestJson(`http://127.0.0.1:${port}/health/live`)).status === 200,
+    onLine: (line) => lines.push(line),
+  });
+  await waitFor(() => lines.some((line) => line.includes('WRONGPASS')), { description: 'the refusal in the log' });
+  expect(lines.filter((line) => line.includes(MARK))).toEqual([]);
+  expect(node.exit()).toBeUndefined();
 });
 
 describe('a start', () => {

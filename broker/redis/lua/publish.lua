@@ -48,6 +48,9 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
       call('SET', numbering, format('0 0 %s %s', candidate, server), 'PX', format('%.0f', numberingMs))
       call('UNLINK', stream)
     end
+  else
+    -- What a failover left of a life of the channel whose numbering never came here.
+    call('UNLINK', heldKey(numbering))
   end
   local keeps = size ~= '0'
   -- A stream without numbering belongs to a former epoch; one without history would have a hole after the next change of size.

@@ -1,6 +1,22 @@
 // `publish`: a client's publication, stamped with who it is.
 import { Failure } from '../../failure.ts';
 import type { CommandHandler } from '../command-handler.ts';
+import type { Connection } from '../connection.ts';
+
+/** The newest decision asked of the application for each connection and channel: publications leave in the order they came. */
+const decisions = new WeakMap<Connection, Map<string, Promise<unknown>>>();
+
+/** Resolves when the publication is allowed and those before it on the channel are decided. */
+const allowedInTurn = async (connection: Connection, channel: string, decision: Promise<void>): Promise<void> => {
+  const byChannel = decisions.get(connection) ?? new Map<string, Promise<unknown>>();
+  decisions.set(connection, byChannel);
+  const before = byChannel.get(channel);
+  const turn = Promise.allSettled([before, decision]);
+  byChannel.set(channel, turn);
+  await turn;
+  if (byChannel.get(channel) === turn) byChannel.delete(channel);
+  await decision;
+};
 
 export const handlePublish: CommandHandler<'publish'> = async (connection, command, services) => {
   const { channel, data, key, messageId } = command;
@@ -17,6 +33,9 @@ export const handlePublish: CommandHandler<'publish'> = async (connection, comma
   const { who, id } = connection;
   const publisher = who.kind === 'user' ? { user: who.user, connection: id } : { connection: id };
   const content = services.publishing.write({ data, key, publisher });
+  const { hookPublish } = services.namespaceOf(channel);
+  const decision = hookPublish ? services.hooks.publish(connection.asker, { channel, data, key }) : undefined;
+  if (decision !== undefined) await allowedInTurn(connection, channel, decision);
   const result = await services.publishing.publish({ channel, content, messageId, source: 'client' });
   return { type: 'published', channel, ...result };
 };

@@ -10,6 +10,7 @@ import { handleHistory } from './history.ts';
 import { handlePing } from './ping.ts';
 import { handlePublish } from './publish.ts';
 import { handleRefresh } from './refresh.ts';
+import { handleRpc } from './rpc.ts';
 import { handleSubscribe, Withdrawn } from './subscribe.ts';
 import { handleUnsubscribe } from './unsubscribe.ts';
 
@@ -27,7 +28,7 @@ const FULL_RETRY_MS = 1000;
 /** What a command holds in the node until it is answered. Subscriptions have a bound of their own. */
 const pendingBytesOf = (connection: Connection, { type }: Command): number => {
   if (type === 'history') return HISTORY_BYTES;
-  return type === 'publish' ? Math.max(MIN_PUBLISH_BYTES, connection.commandBytes) : 0;
+  return type === 'publish' || type === 'rpc' ? Math.max(MIN_PUBLISH_BYTES, connection.commandBytes) : 0;
 };
 
 /** A single command is always taken, however large, unless the whole node is full. */
@@ -54,12 +55,13 @@ const perform = (
       return handlePublish(connection, command, services);
     case 'history':
       return handleHistory(connection, command, services);
+    case 'rpc':
+      return handleRpc(connection, command, services);
     case 'ping':
       return handlePing();
     case 'refresh':
       return handleRefresh(connection, command, services);
     case 'presence':
-    case 'rpc':
       throw new Failure('notAvailable', `${command.type} is not available on this node`);
     case 'ack':
       handleAck(connection, command, services);

@@ -4,7 +4,8 @@ import type { ReplyOf } from '../../../protocol/replies.ts';
 import { LimitReached } from '../../access/limits/limit-reached.ts';
 import { Failure } from '../../failure.ts';
 import type { NamespaceConfig } from '../../config/namespaces.ts';
-import type { Attached } from '../../fanout/hub.ts';
+import { EphemeralSubscription } from '../../fanout/ephemeral.ts';
+import type { AnySubscription, Attached } from '../../fanout/hub.ts';
 import type { StartOrder } from '../../fanout/starting.ts';
 import type { Connection } from '../connection.ts';
 import type { SessionServices } from '../services.ts';
@@ -29,13 +30,17 @@ const orderOf = (command: SubscriptionOrder, namespace: NamespaceConfig): StartO
   return { since, policy, window: window ?? DEFAULT_ACK_WINDOW };
 };
 
-const subscribed = ({ subscription, position, recovered }: Attached): ReplyOf<'subscribed'> => ({
-  type: 'subscribed',
-  channel: subscription.channel.name,
-  ...position,
-  recovered,
-  policy: subscription.policy,
-});
+type Opened = Attached | EphemeralSubscription;
+
+const subscriptionOf = (opened: Opened): AnySubscription =>
+  opened instanceof EphemeralSubscription ? opened : opened.subscription;
+
+const subscribed = (opened: Opened): ReplyOf<'subscribed'> => {
+  const { channel, policy } = subscriptionOf(opened);
+  const where =
+    opened instanceof EphemeralSubscription ? { recovered: true } : { ...opened.position, recovered: opened.recovered };
+  return { type: 'subscribed', channel: channel.name, ...where, policy };
+};
 
 /** Ends what the connection holds of a channel, open or being opened. */
 export const endSubscription = (connection: Connection, channel: string, hub: SessionServices['hub']): void => {
@@ -49,7 +54,7 @@ export const endSubscription = (connection: Connection, channel: string, hub: Se
 const awaitOpening = async (
   connection: Connection,
   channel: string,
-  opening: Promise<Attached>,
+  opening: Promise<Opened>,
   services: SessionServices,
 ): Promise<ReplyOf<'subscribed'>> => {
   // The connection may have closed, or the channel been unsubscribed, while it was being opened.
@@ -58,21 +63,21 @@ const awaitOpening = async (
     connection.abandonedOpenings--;
     return new Withdrawn('notSubscribed', `${channel} was unsubscribed before it was open`);
   };
-  let attached: Attached;
+  let opened: Opened;
   try {
-    attached = await opening;
+    opened = await opening;
   } catch (thrown) {
     if (isWithdrawn()) throw withdrawn();
     connection.subscriptions.delete(channel);
     throw thrown;
   }
   if (isWithdrawn()) {
-    services.hub.unsubscribe(attached.subscription);
+    services.hub.unsubscribe(subscriptionOf(opened));
     throw withdrawn();
   }
-  connection.subscriptions.set(channel, attached.subscription);
+  connection.subscriptions.set(channel, subscriptionOf(opened));
   services.sessions.handleChanged(connection);
-  return subscribed(attached);
+  return subscribed(opened);
 };
 
 /** What a subscription is opened with, by a command or from a session. */
@@ -104,14 +109,16 @@ const requireRights = (connection: Connection, wanted: SubscriptionOrder, { acce
 };
 
 /**
- * Opens a subscription with all its checks; the application's own are not asked for the client's rights. Throws or
- * rejects with `Failure` or `BrokerUnavailableError`.
+ * Opens a subscription with all its checks; the application's own are not asked for the client's rights. `ask` may have the
+ * application decide too, once the rights allow it; its refusal is that of the subscription. Throws or rejects with `Failure`
+ * or `BrokerUnavailableError`.
  */
 export const openSubscription = (
   connection: Connection,
   wanted: SubscriptionOrder,
   services: SessionServices,
   by: 'client' | 'server' = 'client',
+  ask: () => Promise<void> | undefined = () => undefined,
 ): ReplyOf<'subscribed'> | Promise<ReplyOf<'subscribed'>> => {
   const { channel } = wanted;
   const { subscriptions } = connection;
@@ -124,22 +131,31 @@ export const openSubscription = (
   }
   if (replaced === 0) services.limits.requireSubscription(connection.account);
   if (by === 'client') requireRights(connection, wanted, services);
-  services.reading.requireNumbered(channel);
-  const order = orderOf(wanted, services.namespaceOf(channel));
+  const namespace = services.namespaceOf(channel);
+  const isEphemeral = namespace.class === 'ephemeral';
+  if (isEphemeral && wanted.since !== undefined)
+    throw new Failure('notAvailable', `since: ${channel} is ephemeral, it has no positions to start from`);
+  const order = orderOf(wanted, namespace);
   if (replaced === 1) endGivenWay(connection, channel, services);
   if (by === 'client') takeOver(connection, channel);
-  const opening = services.hub.subscribe(connection, channel, order);
+  const { hub } = services;
+  const open = (): Opened | Promise<Opened> =>
+    isEphemeral ? hub.subscribeEphemeral(connection, channel) : hub.subscribe(connection, channel, order);
+  const opening = ask()?.then(open) ?? open();
   if (opening instanceof Promise) {
     subscriptions.set(channel, opening);
     return awaitOpening(connection, channel, opening, services);
   }
-  subscriptions.set(channel, opening.subscription);
+  subscriptions.set(channel, subscriptionOf(opening));
   services.sessions.handleChanged(connection);
   return subscribed(opening);
 };
 
 export const handleSubscribe: CommandHandler<'subscribe'> = (connection, command, services) => {
-  const reply = openSubscription(connection, command, services);
-  services.sessions.take(connection, command.channel);
+  const { channel } = command;
+  const ask = () =>
+    services.namespaceOf(channel).hookSubscribe ? services.hooks.subscribe(connection.asker, channel) : undefined;
+  const reply = openSubscription(connection, command, services, 'client', ask);
+  services.sessions.take(connection, channel);
   return reply;
 };

@@ -6,6 +6,7 @@ import { closeCodes } from '../../../protocol/codes.ts';
 import type { ReplyOf } from '../../../protocol/replies.ts';
 import type { Failure } from '../../failure.ts';
 import { type SubscriptionOrder, Withdrawn } from '../commands/subscribe.ts';
+import { NO_POSITION } from '../../fanout/hub.ts';
 import type { Connection } from '../connection.ts';
 import { createSaving, type SavingOptions } from './saving.ts';
 import type { Sessions } from './sessions.ts';
@@ -27,6 +28,10 @@ const RESTORE_RETRY_MS = 1000;
 const TAKEN_OVER = { code: closeCodes.disconnected.code, reason: 'session taken over' } as const;
 /** The client ended the connection as one that is not needed any more. */
 const NORMAL = 1000;
+
+/** Ephemeral channels have none. */
+const knownPosition = ({ position }: SessionSubscription): SessionSubscription['position'] | undefined =>
+  position.epoch === NO_POSITION.epoch ? undefined : position;
 
 export interface ContinuationOptions
   extends Pick<SavingOptions, 'hub' | 'clock' | 'metrics' | 'nodeName' | 'leaseMs' | 'onError'> {
@@ -79,7 +84,7 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
     state.pending.delete(stored.channel);
     metrics.count('weir_subscriptions_restored_total');
     // Where its messages go on, not the head: what the client has beyond it is a repetition, what it lacks before it a gap.
-    state.connection.send({ ...reply, ...stored.position });
+    state.connection.send({ ...reply, ...knownPosition(stored) });
   };
 
   const handleRefused = (state: SessionState, { channel }: SessionSubscription, thrown: unknown): void => {
@@ -99,11 +104,12 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
   const restoreOne = (state: SessionState, stored: SessionSubscription): void => {
     const { connection, restored } = state;
     try {
-      const { channel, policy, window, byApplication, position: since } = stored;
+      const { channel, policy, window, byApplication } = stored;
       if (byApplication) {
         connection.serverChannels ??= new Map();
         connection.serverChannels.set(channel, { by: 'application', isTaken: false });
       }
+      const since = knownPosition(stored);
       const opening = open(connection, { channel, since, policy, ...(policy === 'ack' && { window }) });
       restored.add(stored.channel);
       if (opening instanceof Promise) {

@@ -2,7 +2,7 @@
 import type { ChannelPosition } from '../../../broker/broker.ts';
 import type { SessionRecord, SessionSubscription } from '../../../broker/sessions.ts';
 import type { Who } from '../../access/rights.ts';
-import type { Subscription } from '../../fanout/channel-state.ts';
+import type { AnySubscription } from '../../fanout/hub.ts';
 import type { Connection } from '../connection.ts';
 
 export interface SessionState {
@@ -40,17 +40,17 @@ export const newState = (connection: Connection): SessionState => ({
 /** Whom a session belongs to. Anonymous clients are told apart by the id alone. */
 export const ownerOf = (who: Who): string | null => (who.kind === 'user' ? who.user : null);
 
-type PositionOf = (subscription: Subscription) => ChannelPosition;
+type PositionOf = (subscription: AnySubscription) => ChannelPosition;
 
 /** What needs no sending again: with policy `ack` what was acknowledged, else what was handed to the socket. */
-const keptPosition = (subscription: Subscription, positionOf: PositionOf): ChannelPosition => {
+const keptPosition = (subscription: AnySubscription, positionOf: PositionOf): ChannelPosition => {
   const position = positionOf(subscription);
   const unacknowledged = subscription.window?.oldestOutstanding;
   return unacknowledged === undefined ? position : { epoch: position.epoch, offset: unacknowledged - 1 };
 };
 
-const attachedOf = ({ subscriptions }: Connection): Subscription[] =>
-  [...subscriptions.values()].filter((entry): entry is Subscription => !(entry instanceof Promise));
+const attachedOf = ({ subscriptions }: Connection): AnySubscription[] =>
+  [...subscriptions.values()].filter((entry): entry is AnySubscription => !(entry instanceof Promise));
 
 const keptSubscriptions = ({ connection, pending }: SessionState, positionOf: PositionOf): SessionSubscription[] => {
   const attached = attachedOf(connection);

@@ -106,6 +106,22 @@ export const backpressure: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Ephemeral messages dropped',
+      description:
+        'Messages times connections that did not get them; each connection is told its number by a gap. `behind`: its socket took no more. `overrun`: more came than the node hands over.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_messages_dropped_total'), 'reason'), legend: '{{reason}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Ephemeral subscriptions behind',
+      description:
+        'They receive nothing until their socket has drained, and are told then how many messages they missed.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_ephemeral_behind'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Out of the sockets of each node',
       description: 'Payload bytes per node; flat while deliveries are asked for means that the link is full.',
       unit: 'Bps',

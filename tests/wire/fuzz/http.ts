@@ -36,12 +36,12 @@ const document = openApiDocument() as {
 };
 const resolve = (ref: string): JsonSchema => document.components.schemas[ref.split('/').at(-1)!]!;
 
-/** Answers that have no end to wait for. */
-const STAYS_OPEN = new Set(['/v1/stream', '/v1/poll']);
+/** Answers that have no end to wait for, and the call that ends the node. */
+const LEFT_OUT = new Set(['/v1/stream', '/v1/poll', '/v1/drain']);
 
 const operations: readonly Operation[] = Object.entries(document.paths).flatMap(([path, item]) =>
   Object.entries(item)
-    .filter(([method]) => (method === 'get' || method === 'post') && !STAYS_OPEN.has(path))
+    .filter(([method]) => (method === 'get' || method === 'post') && !LEFT_OUT.has(path))
     .map(([method, operation]) => {
       const content = operation['requestBody'] as { content?: Record<string, { schema: JsonSchema }> } | undefined;
       return {

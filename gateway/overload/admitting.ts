@@ -13,8 +13,8 @@ import {
   createAdmissionQueue,
   type Dismissed,
   type Place,
-} from '../overload/admission.ts';
-import type { Connection } from './connection.ts';
+} from './admission.ts';
+import type { Connection } from '../session/connection.ts';
 
 export interface AdmittingOptions {
   readonly settings: AdmissionSettings & {

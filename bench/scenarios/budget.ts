@@ -1,0 +1,131 @@
+// Memory budget: half-slow clients that together would owe several times the budget, beside readers that keep up.
+import { readFile } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { LoadResult } from '../load-types.ts';
+import { baseLoad, type Measured, type Measuring, noteOf, round, type Row, type Scenario } from '../scenario.ts';
+import type { BenchServer } from '../servers.ts';
+
+const MiB = 1024 * 1024;
+const BUDGET_BYTES = 32 * MiB;
+const SLOW = 1_500;
+/** Of three slow clients one reads nothing, one a little, one half of what is published. Bytes per second. */
+const PACES = [0, 4_000, 100_000] as const;
+const READERS = 100;
+const RATE = 200;
+const PAYLOAD_BYTES = 1_024;
+const SECONDS = 40;
+const WARM_UP_SECONDS = 10;
+const POLL_MS = 250;
+/** Until then the slow clients connect; they owe nothing yet. */
+const CONNECT_MS = 5_000;
+/** Until then they fill up. */
+const FILL_MS = 15_000;
+
+const rssOf = async (pid: number): Promise<number> => {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024;
+};
+
+const readers = ({ load }: Measuring, server: BenchServer, seconds: number): Promise<LoadResult> =>
+  load({
+    ...baseLoad(server, READERS),
+    sampleEvery: 5,
+    publish: {
+      path: '/v1/publish',
+      headers: server.publishHeaders,
+      rate: RATE,
+      count: RATE * seconds,
+      batch: 1,
+      connections: 8,
+      payloadBytes: PAYLOAD_BYTES,
+    },
+  });
+
+const sample = (metrics: string, name: string, label: string): number =>
+  Number(new RegExp(`^${name}\\{${label}\\} (\\S+)$`, 'm').exec(metrics)?.[1] ?? 0);
+
+/** The most the node accounted for, and between what its RSS lay once the slow clients had filled up. */
+const watch = async (server: BenchServer, ended: AbortSignal) => {
+  const rss: number[] = [];
+  let accounted = 0;
+  const startedAt = performance.now();
+  while (!ended.aborted) {
+    const metrics = (await server.metrics?.()) ?? '';
+    const parts = ['outboxes', 'rings', 'requests', 'pages'];
+    const sum = parts.reduce((all, part) => all + sample(metrics, 'weir_budget_bytes', `part="${part}"`), 0);
+    accounted = Math.max(accounted, sum);
+    if (performance.now() - startedAt > FILL_MS) rss.push(await rssOf(server.pid));
+    await pause(POLL_MS);
+  }
+  return { mostRss: Math.max(...rss), leastRss: Math.min(...rss), accounted };
+};
+
+export const budget: Scenario = {
+  name: 'budget',
+  title: `Memory budget of ${BUDGET_BYTES / MiB} MiB: ${SLOW} clients that read ${PACES.map((pace) => pace / 1000).join(', ')} kB/s of ${(RATE * PAYLOAD_BYTES) / 1000} kB/s, beside ${READERS} readers`,
+  servers: ['weir-memory'],
+  figures: [
+    { name: 'RSS over the baseline against the budget', unit: '', better: 'lower', bar: { value: 1.1 } },
+    { name: 'p99 of readers against none slow', unit: '', better: 'lower', bar: { value: 1.3 } },
+  ],
+  env: {
+    WEIR_MEMORY_BUDGET_BYTES: String(BUDGET_BYTES),
+    // Those who were closed come back at once, and shall.
+    WEIR_OVERLOAD_BUFFERED_PERCENT: '0',
+  },
+  measure: async (measuring): Promise<Measured> => {
+    const { server, depth, say, holdSlowReaders } = measuring;
+    const seconds = depth === 'quick' ? SECONDS / 2 : SECONDS;
+    // Warms the heap up, so that its growth is not taken for the clients'.
+    await readers(measuring, server, WARM_UP_SECONDS);
+    const alone = await readers(measuring, server, WARM_UP_SECONDS);
+    const slow = holdSlowReaders({
+      ...baseLoad(server, 0),
+      holdMs: CONNECT_MS + (seconds + 3) * 1000,
+      slow: { connections: SLOW, bytesPerSecond: PACES },
+    });
+    await pause(CONNECT_MS);
+    const baseline = await rssOf(server.pid);
+    const ended = new AbortController();
+    const [run, watched] = await Promise.all([
+      readers(measuring, server, seconds).finally(() => ended.abort()),
+      watch(server, ended.signal),
+    ]);
+    const groups = await slow;
+    const metrics = (await server.metrics?.()) ?? '';
+    const relief = (measure: string): number => sample(metrics, 'weir_budget_relief_total', `measure="${measure}"`);
+    const growth = (watched.mostRss - baseline) / BUDGET_BYTES;
+    const plateau = `${round(watched.leastRss / MiB)}-${round(watched.mostRss / MiB)}`;
+    say(`RSS ${round(baseline / MiB)} -> ${plateau} MiB`);
+    const rows: Row[] = [
+      {
+        who: 'node',
+        'RSS before MiB': round(baseline / MiB, 1),
+        'plateau MiB': plateau,
+        'over the baseline': round(growth, 2),
+        'accounted at most MiB': round(watched.accounted / MiB, 1),
+        parked: relief('parked'),
+        closed: relief('closed'),
+        cut: relief('cut'),
+        'readers p99 ms': round(run.latency.p99Ms, 1),
+        'without slow ones ms': round(alone.latency.p99Ms, 1),
+        missing: run.missing,
+        note: noteOf(run),
+      },
+      ...groups.map(({ bytesPerSecond, connections, opened, closed, refused, bytes }) => ({
+        who: `${bytesPerSecond / 1000} kB/s`,
+        connections,
+        opened,
+        closed,
+        refused,
+        'MB read': round(bytes / 1e6, 1),
+      })),
+    ];
+    const isComplete = run.missing === 0 && run.closed === 0;
+    const figures = {
+      'RSS over the baseline against the budget': growth,
+      'p99 of readers against none slow': run.latency.p99Ms / alone.latency.p99Ms,
+    };
+    return { rows, figures: isComplete ? figures : {}, runs: [alone, run] };
+  },
+};
