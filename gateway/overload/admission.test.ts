@@ -125,6 +125,10 @@ describe('the admission queue', () => {
     for (let n = 0; n < 99; n++) queue.arrive('x', 'anonymous', 0);
     expect(queue.serve(300).admitted).toHaveLength(30);
     expect(queue.serve(900).admitted).toHaveLength(50);
+    const held = busyQueue();
+    for (let n = 0; n < 99; n++) held.arrive('x', 'anonymous', 0);
+    const { admitted, dismissed } = held.serve(3000);
+    expect([admitted.length, dismissed.length]).toEqual([50, 50]);
     const quiet = createAdmissionQueue<number>(settings);
     const atOnce = Array.from({ length: 20 }, (_, n) => quiet.arrive(n, 'resume', 60_000));
     expect(atOnce.filter(({ kind }) => kind === 'admitted')).toHaveLength(5);

@@ -145,12 +145,13 @@ export const createAdmissionQueue = <T>(settings: AdmissionSettings): AdmissionQ
       const dismissed: Dismissed<T>[] = [];
       for (const lane of lanes) {
         for (let place = firstOf(lane); place !== undefined; place = firstOf(lane)) {
-          if (place.sinceMs + deadlineMs <= nowMs) {
-            remove(place);
-            dismissed.push({ item: place.item, retryAfterMs: dismiss(place.admissionClass, nowMs) });
-          } else if (takeOne(nowMs)) {
+          // Also after the deadline: when this node was held up, those who waited are not sent away for it.
+          if (takeOne(nowMs)) {
             remove(place);
             admitted.push(place);
+          } else if (place.sinceMs + deadlineMs <= nowMs) {
+            remove(place);
+            dismissed.push({ item: place.item, retryAfterMs: dismiss(place.admissionClass, nowMs) });
           } else break;
         }
       }
