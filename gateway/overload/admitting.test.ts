@@ -4,7 +4,7 @@ import type { Command } from '../../protocol/commands.ts';
 import type { Ending } from '../access/limits/limits.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import { type Admitting, createAdmitting } from './admitting.ts';
-import type { Connection } from './connection.ts';
+import type { Connection } from '../session/connection.ts';
 
 const CONNECT: Command = { type: 'connect', id: 1 };
 const SUBSCRIBE: Command = { type: 'subscribe', id: 2, channel: 'c' };
