@@ -19,7 +19,7 @@ export const TOKEN_USAGE = `weir token --user <name> [options]      makes a toke
   --jti <id>               by which it can be revoked
   --audience <text>, --issuer <text>     default WEIR_JWT_AUDIENCE, WEIR_JWT_ISSUER
 
-  signed with WEIR_JWT_SECRET, or
+  signed with WEIR_JWT_SECRET (or WEIR_JWT_SECRET_FILE), or
   --secret-file <path>     a file with the secret
   --key-file <path>        a private key in PEM form (RSA, or EC on P-256, P-384, P-521); --kid <id> names it
   --algorithm <name>       instead of HS256, RS256, or what the key's curve says
@@ -57,7 +57,8 @@ const keyOf = (
   { env, readFile }: CliContext,
 ): { readonly secret: string } | { readonly privatePem: string } => {
   if (keyFile !== undefined) return { privatePem: readFile(keyFile) };
-  if (secretFile !== undefined) return { secret: readFile(secretFile).replace(/\r?\n$/, '') };
+  const file = secretFile ?? env['WEIR_JWT_SECRET_FILE'];
+  if (file !== undefined && file !== '') return { secret: readFile(file).replace(/\r?\n$/, '') };
   const secret = env['WEIR_JWT_SECRET'] ?? '';
   if (secret === '') throw new Error('expected WEIR_JWT_SECRET in the environment, --secret-file or --key-file');
   return { secret };

@@ -73,11 +73,15 @@ export const openTokens = ({ config, clock, metrics, logger }: TokensOptions): T
     clock,
     onOutcome: (outcome) => metrics.count('weir_tokens_total', { outcome }),
   });
+  if (config.profile === 'production' && jwks !== undefined && config.jwtAudience === undefined) {
+    const message = 'jwtAudience is not set: tokens that the issuer made for other applications are taken as well';
+    logger.warn({ event: 'token_audience_unchecked' }, message);
+  }
   metrics.gauge('weir_tokens_waiting', () => verifier.waiting);
   metrics.gauge('weir_token_keys', () => jwks?.size ?? 0);
   jwks?.start();
   return {
-    verify: (token) => verifier.verify(token),
+    verify: (token, isAwaited) => verifier.verify(token, isAwaited),
     close: () => jwks?.close(),
   };
 };

@@ -280,6 +280,15 @@ describe('a storm of tokens', () => {
   });
 });
 
+it('a token whose client left while it waited is not verified', async () => {
+  let nowMs = 0;
+  const tokens = verifier({ clock: { nowMs: () => Date.now(), monotonicMs: () => (nowMs += 10) }, cacheSize: 0 });
+  await Promise.all(
+    [true, false, true].map(async (isAwaited, n) => tokens.verify(signToken({ sub: `u${n}` }), () => isAwaited)),
+  );
+  expect(tokens.outcomes).toEqual(['valid', 'valid']);
+});
+
 describe('keys of an issuer', () => {
   const setOf = (...keys: readonly (readonly [string, KeyObject])[]): string =>
     JSON.stringify({ keys: keys.map(([kid, key]) => ({ ...key.export({ format: 'jwk' }), kid })) });

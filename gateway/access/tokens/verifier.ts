@@ -5,7 +5,7 @@ import type { Clock } from '../../clock.ts';
 import { type Identity, readClaims, timeProblem } from './claims.ts';
 import { createIdentityCache } from './identity-cache.ts';
 import type { Jwks, KeyLookup } from './jwks.ts';
-import { parseToken, type Algorithm, type TokenParts } from './token-text.ts';
+import { claimsProblem, parseToken, type Algorithm, type TokenHeader } from './token-text.ts';
 import { createTurnBudget } from './turn-budget.ts';
 import type { VerificationKey } from './verification-key.ts';
 
@@ -19,8 +19,11 @@ export type TokenOutcome =
   | { readonly kind: 'unavailable'; readonly message: string };
 
 export interface TokenVerifier {
-  /** Never throws or rejects. At once unless keys have to be fetched or the turn of the event loop is used up. */
-  verify(token: string): TokenOutcome | Promise<TokenOutcome>;
+  /**
+   * Never throws or rejects. At once unless keys have to be fetched or the turn of the event loop is used up; then it is
+   * asked whether anybody still waits for the answer before the signature is checked.
+   */
+  verify(token: string, isAwaited?: () => boolean): TokenOutcome | Promise<TokenOutcome>;
   /** Tokens known from before are verified anew. */
   forget(): void;
   /** Tokens that wait for their turn. */
@@ -49,12 +52,23 @@ const TURN_BUDGET_MS = 2;
 const MAX_TRIED = 4;
 
 const NO_KEY = { kind: 'invalid', message: 'no key of this node verifies its signature' } as const;
+const ABANDONED = { kind: 'invalid', message: 'nobody waits for the answer' } as const;
 const NO_ISSUER = { kind: 'unavailable', message: 'the keys of the token issuer cannot be fetched right now' } as const;
 
 const claimMessages = [
   [/^jwt audience invalid/, 'aud: expected the audience of this node'],
   [/^jwt issuer invalid/, 'iss: expected the issuer this node trusts'],
 ] as const;
+
+type Opened =
+  | { readonly kind: 'signed'; readonly claims: unknown }
+  | { readonly kind: 'invalid'; readonly message: string };
+
+interface Presented {
+  readonly token: string;
+  readonly header: TokenHeader;
+  readonly isAwaited: () => boolean;
+}
 
 export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
   const { keys, jwks, clock, toleranceMs, onOutcome } = options;
@@ -83,13 +97,14 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     }
   };
 
-  /** Its claims when the key signed it and aud and iss are right, the message when those are not, undefined for another key. */
-  const openWith = (token: string, algorithm: Algorithm, key: KeyObject): unknown => {
+  /** Undefined when another key signed it, or none. */
+  const openWith = (token: string, algorithm: Algorithm, key: KeyObject): Opened | undefined => {
     try {
-      return jsonwebtoken.verify(token, key, { ...claimOptions, algorithms: [algorithm] });
+      return { kind: 'signed', claims: jsonwebtoken.verify(token, key, { ...claimOptions, algorithms: [algorithm] }) };
     } catch (error) {
       const { message } = error as Error;
-      return claimMessages.find(([pattern]) => pattern.test(message))?.[1];
+      const refused = claimMessages.find(([pattern]) => pattern.test(message))?.[1];
+      return refused === undefined ? undefined : { kind: 'invalid', message: refused };
     }
   };
 
@@ -105,45 +120,51 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     for (const { key } of candidates.slice(0, MAX_TRIED)) {
       const opened = openWith(token, algorithm, key);
       if (opened === undefined) continue;
-      if (typeof opened === 'string') return { kind: 'invalid', message: opened };
-      const identity = readClaims(opened, options);
+      if (opened.kind === 'invalid') return opened;
+      const problem = claimsProblem(token);
+      if (problem !== undefined) return { kind: 'invalid', message: problem };
+      const identity = readClaims(opened.claims, options);
       if (typeof identity === 'string') return { kind: 'invalid', message: identity };
       const outcome = judge(identity);
       if (outcome.kind === 'valid' && foundIn === generation) cache.set(cache.keyOf(token), identity);
       return outcome;
     }
-    return NO_KEY;
+    const problem = claimsProblem(token);
+    return problem === undefined ? NO_KEY : { kind: 'invalid', message: problem };
   };
 
-  const checkInTurn = (token: string, algorithm: Algorithm, found: KeyLookup): TokenOutcome | Promise<TokenOutcome> => {
+  const checkInTurn = (presented: Presented, found: KeyLookup): TokenOutcome | Promise<TokenOutcome> => {
     if (found === 'unavailable') return NO_ISSUER;
     if (found.length === 0) return NO_KEY;
     const foundIn = generation;
-    return budget.run(() => check(token, algorithm, found, foundIn));
+    const { token, header, isAwaited } = presented;
+    return budget.run(() => (isAwaited() ? check(token, header.algorithm, found, foundIn) : ABANDONED));
   };
 
-  const verifyParts = (token: string, { algorithm, keyId }: TokenParts): TokenOutcome | Promise<TokenOutcome> => {
+  const verifyPresented = (presented: Presented): TokenOutcome | Promise<TokenOutcome> => {
+    const { algorithm, keyId } = presented.header;
     const own = keys.filter(({ algorithms }) => algorithms.includes(algorithm));
     // A published set holds public keys alone: it has no say about secrets.
-    if (jwks === undefined || algorithm.startsWith('HS')) return checkInTurn(token, algorithm, own);
-    const ofIssuer = (found: KeyLookup): TokenOutcome | Promise<TokenOutcome> => checkInTurn(token, algorithm, found);
+    if (jwks === undefined || algorithm.startsWith('HS')) return checkInTurn(presented, own);
     const fromIssuer = (): TokenOutcome | Promise<TokenOutcome> => {
       const found = jwks.keysFor(algorithm, keyId);
-      return found instanceof Promise ? found.then(ofIssuer) : ofIssuer(found);
+      return found instanceof Promise
+        ? found.then((keysFound) => checkInTurn(presented, keysFound))
+        : checkInTurn(presented, found);
     };
     if (own.length === 0) return fromIssuer();
-    const outcome = checkInTurn(token, algorithm, own);
+    const outcome = checkInTurn(presented, own);
     if (!(outcome instanceof Promise)) return outcome === NO_KEY ? fromIssuer() : outcome;
     return outcome.then((settled) => (settled === NO_KEY ? fromIssuer() : settled));
   };
 
   const counted = (outcome: TokenOutcome): TokenOutcome => {
-    onOutcome(outcome.kind);
+    if (outcome !== ABANDONED) onOutcome(outcome.kind);
     return outcome;
   };
 
   return {
-    verify(token) {
+    verify(token, isAwaited = () => true) {
       const known = cache.get(cache.keyOf(token));
       if (known !== undefined) {
         // The key that verified it may have been withdrawn.
@@ -154,7 +175,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       }
       const parsed = parseToken(token);
       if (parsed.kind === 'malformed') return counted({ kind: 'invalid', message: parsed.message });
-      const outcome = verifyParts(token, parsed.parts);
+      const outcome = verifyPresented({ token, header: parsed.header, isAwaited });
       return outcome instanceof Promise ? outcome.then(counted) : counted(outcome);
     },
     forget() {

@@ -113,7 +113,7 @@ export const handleConnect = (
     return admit(connection, command, null, services);
   }
   if (refusedByOverload(connection, newcomer, services)) return undefined;
-  const outcome = services.tokens.verify(command.token);
+  const outcome = services.tokens.verify(command.token, () => connection.isOpen());
   if (!(outcome instanceof Promise)) return admit(connection, command, judge(outcome, services), services);
   connection.state = 'authenticating';
   return outcome.then((settled) => {

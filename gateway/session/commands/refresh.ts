@@ -26,6 +26,6 @@ export const handleRefresh: CommandHandler<'refresh'> = (connection, { token }, 
     }
     return { type: 'refreshed', expiresInMs: expiresInMs(next, clock.nowMs()) ?? FOR_EVER_MS };
   };
-  const outcome = tokens.verify(token);
+  const outcome = tokens.verify(token, () => connection.isOpen());
   return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
 };
