@@ -20,9 +20,9 @@ import {
 } from './key-spec.ts';
 import { CONNECT_DEADLINE_MS, MAX_DRAIN_TIMEOUT_MS } from '../../protocol/limits.ts';
 import { PING_INTERVAL_MS, PING_STRETCH, STALL_MS } from '../transports/heartbeat.ts';
+import { hookKeys } from './hook-keys.ts';
 import { tokenKeys } from './token-keys.ts';
-import { isRedisUrl, isWebUrl } from './urls.ts';
-import { DECISION_HOOKS } from '../hooks/hooks.ts';
+import { isRedisUrl } from './urls.ts';
 
 /** Default of `admissionPerSecond`, also assumed of a node that announces none. */
 export const DEFAULT_ADMISSION_PER_SECOND = 1000;
@@ -34,8 +34,6 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
 const KEY_TO_CLUSTER = 'counted over all nodes, on each node alone while Redis is away';
-
-const isDecisionHook = (name: string): boolean => (DECISION_HOOKS as readonly string[]).includes(name);
 
 const matching =
   (pattern: RegExp) =>
@@ -388,68 +386,7 @@ export const configKeys = {
     description:
       'Serves `/v1/echo`, which sends every WebSocket message back without asking for rights: for conformance suites such as Autobahn only.',
   }),
-  hookConnectUrl: text('an http:// or https:// URL', isWebUrl, {
-    default: none('not asked'),
-    secret: 'url',
-    description: 'The backend that decides about connects and may say who the client is (see hooks.md).',
-  }),
-  hookSubscribeUrl: text('an http:// or https:// URL', isWebUrl, {
-    default: none('not asked'),
-    secret: 'url',
-    description: 'The backend that decides about subscriptions, beside the rights.',
-  }),
-  hookPublishUrl: text('an http:// or https:// URL', isWebUrl, {
-    default: none('not asked'),
-    secret: 'url',
-    description: "The backend that decides about clients' publications, beside the rights.",
-  }),
-  hookRpcUrl: text('an http:// or https:// URL', isWebUrl, {
-    default: none('rpc is not available'),
-    secret: 'url',
-    description: 'The backend that answers `rpc` commands.',
-  }),
-  hookSecret: text('text of 1–4096 characters', () => true, {
-    default: none('none; needed by every hook'),
-    secret: 'yes',
-    description: 'Signs the calls of hooks (HMAC-SHA256): the bytes of the text, or Base64 behind `whsec_`.',
-  }),
-  hookTimeoutMs: duration(10, MINUTE_MS, {
-    default: value(3000),
-    description:
-      'Longest time of one attempt to call a hook; also the longest wait for a place among the concurrent ones.',
-  }),
-  hookRetries: integer(0, 10, {
-    default: value(1),
-    description:
-      'Attempts after the first when a decision hook cannot be reached or answers 429 or 5xx. `rpc` is never repeated.',
-  }),
-  hookFailOpen: list('hooks out of connect, subscribe, publish', isDecisionHook, {
-    default: value([]),
-    description:
-      'Hooks that count as yes while the backend cannot be asked (time, network, 429, 5xx, queue, circuit breaker). The others refuse with error 100.',
-  }),
-  hookMaxConcurrent: integer(1, 10_000, { default: value(100), description: 'Calls under way at once, per hook.' }),
-  hookMaxQueue: integer(0, 1_000_000, {
-    default: value(1000),
-    description: 'Calls that wait beyond them, per hook; further ones count as unanswered.',
-  }),
-  hookMaxAnswerBytes: bytes(64, 16 * MiB, {
-    default: value(64 * KiB),
-    description: 'Largest answer of a hook; a larger one counts as none.',
-  }),
-  hookBreakerFailures: integer(1, 1_000_000, {
-    default: value(10),
-    description: 'Failed attempts in a row after which a hook is not called for `hookBreakerOpenMs`.',
-  }),
-  hookBreakerOpenMs: duration(1, HOUR_MS, {
-    default: value(5000),
-    description: 'Time between the attempts to find out whether such a hook answers again.',
-  }),
-  hookPrivateAddresses: flag({
-    default: value(true),
-    description:
-      'Whether hooks may be in a private network. Set it to false where their URLs come from data, such as from tenants: names that resolve to any private address are refused then.',
-  }),
+  ...hookKeys,
   logLevel: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: value('info'),
     description: 'Least severe level that is logged.',
