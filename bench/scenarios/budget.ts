@@ -18,8 +18,6 @@ const WARM_UP_SECONDS = 10;
 const POLL_MS = 250;
 /** Until then the slow clients connect; they owe nothing yet. */
 const CONNECT_MS = 5_000;
-/** Until then they fill up. */
-const FILL_MS = 15_000;
 
 const rssOf = async (pid: number): Promise<number> => {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
@@ -45,7 +43,7 @@ const sample = (metrics: string, name: string, label: string): number =>
   Number(new RegExp(`^${name}\\{${label}\\} (\\S+)$`, 'm').exec(metrics)?.[1] ?? 0);
 
 /** The most the node accounted for, and between what its RSS lay once the slow clients had filled up. */
-const watch = async (server: BenchServer, ended: AbortSignal) => {
+const watch = async (server: BenchServer, fillMs: number, ended: AbortSignal) => {
   const rss: number[] = [];
   let accounted = 0;
   const startedAt = performance.now();
@@ -54,7 +52,7 @@ const watch = async (server: BenchServer, ended: AbortSignal) => {
     const parts = ['outboxes', 'rings', 'requests', 'pages'];
     const sum = parts.reduce((all, part) => all + sample(metrics, 'weir_budget_bytes', `part="${part}"`), 0);
     accounted = Math.max(accounted, sum);
-    if (performance.now() - startedAt > FILL_MS) rss.push(await rssOf(server.pid));
+    if (performance.now() - startedAt > fillMs) rss.push(await rssOf(server.pid));
     await pause(POLL_MS);
   }
   return { mostRss: Math.max(...rss), leastRss: Math.min(...rss), accounted };
@@ -89,7 +87,8 @@ export const budget: Scenario = {
     const ended = new AbortController();
     const [run, watched] = await Promise.all([
       readers(measuring, server, seconds).finally(() => ended.abort()),
-      watch(server, ended.signal),
+      // In the first part they fill up.
+      watch(server, seconds * 400, ended.signal),
     ]);
     const groups = await slow;
     const metrics = (await server.metrics?.()) ?? '';

@@ -138,12 +138,14 @@ export const overload: Scenario = {
     }
     return {
       rows,
-      figures: runs.every(isHonest)
-        ? {
-            'kept of the capacity at 1.5 and 2 times': Math.min(...kept),
-            'p99 of what was admitted at 1.5 and 2 times': Math.max(...p99s),
-          }
-        : {},
+      // Without a refusal nothing was saturated: what was found is the capacity of a disturbed climb, and no figure.
+      figures:
+        runs.every(isHonest) && runs.some(({ refused }) => refused > 0)
+          ? {
+              'kept of the capacity at 1.5 and 2 times': Math.min(...kept),
+              'p99 of what was admitted at 1.5 and 2 times': Math.max(...p99s),
+            }
+          : {},
       runs: [...climbed.map((step) => step.run), ...runs],
     };
   },

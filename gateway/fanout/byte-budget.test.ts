@@ -61,7 +61,8 @@ describe('the byte budget', () => {
       budget.settle(one, bytes);
       return one;
     });
-    expect(budget.isFull).toBe(true);
+    // Outboxes can give way, so nobody is refused for them.
+    expect(budget.isFull).toBe(false);
     expect(budget.relieve()).toMatchObject({ ringBytes: 0, dismiss: [clients[1]], cut: [] });
     // It did not leave, and more came.
     budget.settle(clients[3]!, 2000);

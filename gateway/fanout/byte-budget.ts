@@ -39,7 +39,7 @@ export interface ByteBudget<D extends Debtor> {
   readonly ringAllowance: number;
   /** Whether more has to give way: `relieve` is due. */
   readonly isOver: boolean;
-  /** Whether there is no room for what somebody brings: requests are refused. */
+  /** Whether requests and pages alone use the budget up, which nobody can give back: further requests are refused. */
   readonly isFull: boolean;
   /** The outbox of a debtor holds so much now. Constant time. */
   settle(debtor: D, bytes: number): void;
@@ -100,7 +100,8 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
       return total() > maxBytes || owed() > maxBytes * PARK_FROM;
     },
     get isFull() {
-      return owed() >= maxBytes;
+      // Outboxes give way before requests are refused: publishers must not pay for clients that do not read.
+      return parts.requests + parts.pages >= maxBytes;
     },
     settle(debtor, bytes) {
       const more = bytes - debtor.heldBytes;
