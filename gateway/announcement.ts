@@ -3,17 +3,15 @@ import type { NodeInfo } from '../broker/node-info.ts';
 import type { Health } from '../protocol/http.ts';
 import { advertisedAddress } from './advertised-address.ts';
 import type { Config } from './config.ts';
-import { type AgentCheck, type AgentCheckState, openAgentCheck } from './overload/agent-check.ts';
+import { type AgentCheck, type AgentCheckState, openAgentCheck, weightByRoom } from './overload/agent-check.ts';
 
 export interface AnnouncementOptions {
   readonly config: Config;
   readonly version: string;
   readonly health: () => Health;
   readonly connections: () => number;
-  /** 1–100, percent of a full share of new connections. */
+  /** By load: 1–100, percent of a full share of new connections. */
   readonly weight: () => number;
-  /** New connections a second this node can take. */
-  readonly admissionPerSecond: () => number;
 }
 
 export interface Announcement {
@@ -31,7 +29,8 @@ const agentState = ({ status, reasons }: Health, connections: number): AgentChec
 };
 
 export const createAnnouncement = (options: AnnouncementOptions): Announcement => {
-  const { config, version, health, connections, weight, admissionPerSecond } = options;
+  const { config, version, health, connections } = options;
+  const weight = (): number => Math.min(options.weight(), weightByRoom(connections(), config.maxConnections));
   let agentCheck: AgentCheck | undefined;
   let reach: Pick<NodeInfo, 'address' | 'port' | 'internalPort' | 'agentCheckPort'> | undefined;
 
@@ -61,7 +60,7 @@ export const createAnnouncement = (options: AnnouncementOptions): Announcement =
         ready: state === 'ready',
         ...reach,
         weight: weight(),
-        admissionPerSecond: admissionPerSecond(),
+        admissionPerSecond: Math.min(config.admissionPerSecond, Math.max(0, config.maxConnections - connections())),
         connections: connections(),
       };
     },

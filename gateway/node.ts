@@ -4,19 +4,15 @@ import { closeCodes } from '../protocol/codes.ts';
 import type { DrainAnswer, Health } from '../protocol/http.ts';
 import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
-import { createClientAddress } from './access/client-address.ts';
-import { createHostCheck } from './access/host.ts';
-import { createOriginCheck } from './access/origin.ts';
 import { createRevocations } from './access/revocations.ts';
 import { openTokens } from './access/tokens/tokens.ts';
 import { createAnnouncement } from './announcement.ts';
-import { createHandshakeCheck } from './api/handshake.ts';
 import { createBackplaneState } from './backplane-state.ts';
 import { createPublishing } from './channels/publishing.ts';
 import { createHistoryReading } from './channels/reading.ts';
+import { createClientSockets } from './client-sockets.ts';
 import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
-import { weirDialect } from './dialects/weir.ts';
 import { type Failure, toFailure } from './failure.ts';
 import { createFanout } from './fanout/fanout.ts';
 import { createHooks } from './hooks/hooks.ts';
@@ -26,12 +22,11 @@ import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry } from './observability/registry.ts';
-import { weightByUse } from './overload/agent-check.ts';
 import { createProtection } from './protection.ts';
-import type { DrainPlan } from './overload/drain.ts';
+import { announcedOf, type DrainPlan } from './overload/drain.ts';
 import { createMoving } from './overload/moving.ts';
 import { runCommand } from './session/commands/run-command.ts';
-import { Connection, type ConnectionHost } from './session/connection.ts';
+import type { Connection, ConnectionHost } from './session/connection.ts';
 import { createAdmitting } from './overload/admitting.ts';
 import { createDeadlines } from './session/deadlines.ts';
 import { createDirectory } from './session/directory.ts';
@@ -44,7 +39,6 @@ import { openSubscription } from './session/commands/subscribe.ts';
 import type { SessionServices } from './session/services.ts';
 import { visitInSlices } from './session/slices.ts';
 import { createHeartbeats } from './transports/heartbeat.ts';
-import type { WebSocketOptions } from './transports/websocket.ts';
 
 export interface NodeOptions {
   readonly config: Config;
@@ -72,10 +66,6 @@ export interface Node {
 
 /** Statistics and lease are renewed at this pace, ms. */
 const ANNOUNCE_MS = 1000;
-/** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
-const REFUSED_RETRY_MS = 1000;
-/** Weight of the newest of the samples taken at `ANNOUNCE_MS`, by which a node's use is smoothed. */
-const USE_SMOOTHING = 0.2;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
 /** What a client is given to refresh a token that is over, ms (protocol §9). */
@@ -88,8 +78,6 @@ const LAST_ANSWER_ROUNDS = 2;
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Heartbeats looked at between two turns of the event loop. */
 const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
-/** The engine's own buffer bound over ours: ours must act first, because the engine's drops in silence. */
-const ENGINE_BACKPRESSURE_FACTOR = 4;
 
 export const createNode = (options: NodeOptions): Node => {
   const { config, broker, clock, ids, logger, version, onDraining } = options;
@@ -303,35 +291,24 @@ export const createNode = (options: NodeOptions): Node => {
     counters: metrics.hot,
   });
 
-  const webSocket: WebSocketOptions = {
-    maxFrameBytes: config.maxFrameBytes,
-    maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
+  const webSocket = createClientSockets({
+    config,
+    metrics,
+    connections,
     heartbeats,
-    maxControlBacklogBytes: config.maxOutboxBytes,
-    onHandshake: createHandshakeCheck({
-      acceptsHost: createHostCheck(config.allowedHosts),
-      checkOrigin: createOriginCheck(config.allowedOrigins),
-      clientAddress: createClientAddress(config.trustedProxies),
-      metrics,
-      refusal: () => {
-        // Until the load balancer has noticed, who comes is told to move on, which is gentler than a refusal.
-        const isNoticing = stage === 'draining' && moving.drain.isNoticing;
-        if (stage !== 'serving' && !isNoticing) return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
-        if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
-        const retryAfterMs = admitting.refusalOfUpgrade();
-        return retryAfterMs === undefined ? undefined : { reason: 'crowded', retryAfterMs };
-      },
-    }),
-    onOpen(socket, address) {
-      const connection = new Connection(socket, weirDialect, address, host);
-      connections.add(connection);
+    host,
+    refusedStage: () => {
+      // Until the load balancer has noticed, who comes is told to move on, which is gentler than a refusal.
+      const isNoticing = stage === 'draining' && moving.drain.isNoticing;
+      return stage === 'serving' || isNoticing ? undefined : stage;
+    },
+    refusalOfUpgrade: () => admitting.refusalOfUpgrade(),
+    onOpened(connection) {
       admitting.handleOpened(connection);
       moving.handleOpened(connection);
-      metrics.hot.connectionsOpened++;
       deadlines.add(connection);
-      return connection;
     },
-  };
+  });
 
   const moving = createMoving({
     config,
@@ -346,21 +323,16 @@ export const createNode = (options: NodeOptions): Node => {
     onError,
   });
 
-  let smoothedUse = 0;
   const announcement = createAnnouncement({
     config,
     version,
     health,
     connections: () => connections.size,
-    // How far from overload, and how near to the bound on connections.
-    weight: () => Math.min(overload.weight(), weightByUse(smoothedUse, connections.size, config.maxConnections)),
-    admissionPerSecond: () =>
-      Math.min(config.admissionPerSecond, Math.max(0, config.maxConnections - connections.size)),
+    weight: overload.weight,
   });
   const announce = (): void => {
     statistics.sample();
     if (kicksAnybody) fanout.kick();
-    smoothedUse += USE_SMOOTHING * (loop.utilisation - smoothedUse);
     if (stage === 'serving') moving.look();
     if (broker.health().state === 'ready') revoking.look();
     const info = announcement.info();
@@ -378,11 +350,7 @@ export const createNode = (options: NodeOptions): Node => {
     const plan = await moving.drain.plan(budgetMs);
     logger.info({ event: 'drain', timeoutMs, ...plan }, 'draining');
     void drainOnce(plan, budgetMs);
-    const { noticeMs: firstMoveMs, windowMs, moveTimeoutMs } = plan.spread;
-    const { connections: count, survivors, movesPerSecond } = plan;
-    const lastMoveMs = firstMoveMs + windowMs + moveTimeoutMs;
-    const moves = { survivors: [...survivors], movesPerSecond, firstMoveMs, lastMoveMs };
-    return { node: config.nodeName, connections: count, ...moves, timeoutMs };
+    return { node: config.nodeName, ...announcedOf(plan), timeoutMs };
   };
 
   const drain = (timeoutMs = config.drainTimeoutMs): Promise<DrainAnswer> => (draining ??= begin(timeoutMs));

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type AgentCheck, type AgentCheckState, agentCheckLine, openAgentCheck, weightByUse } from './agent-check.ts';
+import { type AgentCheck, type AgentCheckState, agentCheckLine, openAgentCheck, weightByRoom } from './agent-check.ts';
 
 const opened: AgentCheck[] = [];
 afterEach(async () => {
@@ -63,25 +63,22 @@ describe('the answer to an agent-check', () => {
   });
 });
 
-describe('the weight by use', () => {
+describe('the weight by room', () => {
   it.each([
-    [0, 0, 100],
-    [0.8, 0, 100],
-    [0.9, 0, 50],
-    [0, 90, 50],
-    [1, 0, 1],
-    [0, 100, 1],
-    [0.2, 130, 1],
-  ])('with the loop at %d and %d of 100 connections is %d', (utilisation, connections, weight) => {
-    expect(weightByUse(utilisation, connections, 100)).toBe(weight);
+    [0, 100],
+    [80, 100],
+    [90, 50],
+    [95, 30],
+    [100, 1],
+    [130, 1],
+  ])('with %d of 100 connections is %d', (connections, weight) => {
+    expect(weightByRoom(connections, 100)).toBe(weight);
   });
 
-  it('never grows with use and stays within 1–100', () => {
-    const use = fc.double({ min: 0, max: 1, noNaN: true });
+  it('never grows with the connections and stays within 1–100', () => {
     fc.assert(
-      fc.property(use, use, fc.nat(200), (one, other, connections) => {
-        const [less, more] = [Math.min(one, other), Math.max(one, other)];
-        const [high, low] = [weightByUse(less, connections, 100), weightByUse(more, connections, 100)];
+      fc.property(fc.nat(200), fc.nat(200), (one, other) => {
+        const [high, low] = [weightByRoom(Math.min(one, other), 100), weightByRoom(Math.max(one, other), 100)];
         expect(low).toBeLessThanOrEqual(high);
         expect(low).toBeGreaterThanOrEqual(1);
         expect(high).toBeLessThanOrEqual(100);

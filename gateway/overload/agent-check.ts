@@ -53,12 +53,11 @@ const FULL_SHARE_UP_TO = 0.8;
 const WEIGHT_STEP = 10;
 
 /**
- * How much of its full share of new connections a node should get while nothing finer is measured, percent: all of it until
- * its event loop (`utilisation`, 0–1) or its connections come near their limit, then less and less.
+ * How much of its full share of new connections a node should get, percent: all of it until its connections come near their
+ * limit, then less and less.
  */
-export const weightByUse = (utilisation: number, connections: number, maxConnections: number): number => {
-  const used = Math.max(utilisation, connections / maxConnections);
-  const share = Math.min(1, Math.max(0, (1 - used) / (1 - FULL_SHARE_UP_TO)));
+export const weightByRoom = (connections: number, maxConnections: number): number => {
+  const share = Math.min(1, Math.max(0, (1 - connections / maxConnections) / (1 - FULL_SHARE_UP_TO)));
   return Math.max(1, WEIGHT_STEP * Math.round((100 * share) / WEIGHT_STEP));
 };
 

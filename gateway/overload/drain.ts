@@ -1,6 +1,7 @@
 // Empties a node: clients move to the nodes that stay, at the pace those admit; who does not is closed, and nobody waits for ever.
 import { closeCodes } from '../../protocol/codes.ts';
 import type { ControlBus } from '../../broker/control.ts';
+import type { DrainAnswer } from '../../protocol/http.ts';
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
 import { closingPace, visitInSlices } from '../session/slices.ts';
@@ -189,4 +190,12 @@ export const createDrain = (options: DrainOptions): Drain => {
       return clock.monotonicMs() < noticeEndsAtMs;
     },
   };
+};
+
+/** What a plan says to whoever asked for the drain. */
+export const announcedOf = (plan: DrainPlan): Omit<DrainAnswer, 'node' | 'timeoutMs'> => {
+  const { noticeMs: firstMoveMs, windowMs, moveTimeoutMs } = plan.spread;
+  const lastMoveMs = firstMoveMs + windowMs + moveTimeoutMs;
+  const { connections, survivors, movesPerSecond } = plan;
+  return { connections, survivors: [...survivors], movesPerSecond, firstMoveMs, lastMoveMs };
 };
