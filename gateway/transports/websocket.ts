@@ -5,7 +5,7 @@
 import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
-import { type Beat, ENGINE_IDLE_TIMEOUT_S, type Heartbeats } from './heartbeat.ts';
+import { type Beat, ENGINE_IDLE_TIMEOUT_S, type HeartbeatSocket, type Heartbeats } from './heartbeat.ts';
 import type { Socket, SocketListener, SocketTopics } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
@@ -53,18 +53,23 @@ export interface WebSocketOptions {
 const ENGINE_FRAME_FACTOR = 2;
 
 /** A socket that forgets its engine socket when it closes, because every engine call after that throws. */
-class EngineBackedSocket implements Socket, SocketTopics {
+class EngineBackedSocket implements Socket, SocketTopics, HeartbeatSocket {
   private ws: EngineSocket | null;
   private hasDropped = false;
   readonly beat: Beat;
 
-  constructor(ws: EngineSocket, heartbeats: Heartbeats, onNoPong: () => void) {
+  constructor(ws: EngineSocket, heartbeats: Heartbeats) {
     this.ws = ws;
-    this.beat = heartbeats.add({
-      ping: () => void this.ws?.ping(),
-      bufferedBytes: () => this.bufferedBytes(),
-      handleNoPong: onNoPong,
-    });
+    // Itself, not an object with three functions: there is one for each connection.
+    this.beat = heartbeats.add(this);
+  }
+
+  ping(): void {
+    this.ws?.ping();
+  }
+
+  handleNoPong(): void {
+    this.ws?.getUserData().listener?.handleNoPong();
   }
 
   send(frame: Buffer | string, isBinary = false): void {
@@ -161,7 +166,7 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
 
     open(ws: EngineSocket) {
       const data = ws.getUserData();
-      data.socket = new EngineBackedSocket(ws, heartbeats, () => data.listener?.handleNoPong());
+      data.socket = new EngineBackedSocket(ws, heartbeats);
       data.listener = onOpen(data.socket, data.address);
     },
 
