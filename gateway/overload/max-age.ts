@@ -29,7 +29,8 @@ export const createMaxAge = ({ connections, departures, settings, random, clock 
 
   return {
     handleOpened(connection) {
-      if (maxAgeMs > 0) connection.agesAtMs = clock.monotonicMs() + maxAgeMs + (2 * random() - 1) * jitterMs;
+      if (maxAgeMs > 0)
+        connection.agesAtMs = Math.round(clock.monotonicMs() + maxAgeMs + (2 * random() - 1) * jitterMs);
     },
     look() {
       const nowMs = clock.monotonicMs();

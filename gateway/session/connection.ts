@@ -115,7 +115,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   readonly openedAtMs: number;
   /** Set while the client has been asked to move. */
   departure: Departure | null = null;
-  /** Monotonic time at which it is to move for its age, ms. */
+  /** Monotonic time at which it is to move for its age, ms; whole, as `heardAtMs`. */
   agesAtMs = Infinity;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
@@ -123,7 +123,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   pendingBytes = 0;
   /** What the command being run came in, bytes: its share of the frame. */
   commandBytes = 0;
-  /** When it sent its newest frame or was opened, monotonic ms. */
+  /** When it sent its newest frame or was opened, monotonic whole ms. */
   heardAtMs: number;
   pendingHead: Subscription | null = null;
   parked = false;
@@ -141,7 +141,8 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     this.dialect = dialect;
     this.address = address;
     this.host = host;
-    this.heardAtMs = host.clock.monotonicMs();
+    // Whole numbers cost no object of their own.
+    this.heardAtMs = Math.round(host.clock.monotonicMs());
     this.id = host.ids.randomId();
     this.session = host.ids.randomId();
     this.openedAtMs = host.clock.nowMs();
@@ -172,7 +173,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     hot.framesReceived++;
     hot.bytesReceived += bytes;
     const nowMs = this.host.clock.monotonicMs();
-    this.heardAtMs = nowMs;
+    this.heardAtMs = Math.round(nowMs);
     const limits = this.host.limits.ofConnection;
     const frameDelayMs = limits.takeFrame(this.account, nowMs, bytes);
     const commands = this.dialect.decode(frame);

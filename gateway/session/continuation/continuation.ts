@@ -10,7 +10,7 @@ import { NO_POSITION } from '../../fanout/hub.ts';
 import type { Connection } from '../connection.ts';
 import { createSaving, type SavingOptions } from './saving.ts';
 import type { Sessions } from './sessions.ts';
-import { newState, ownerOf, type SessionState } from './state.ts';
+import { newState, ownerOf, returningOf, type SessionState } from './state.ts';
 import { createTakeover } from './takeover.ts';
 
 /** The form of our ids (128 bits): nothing else is asked for. */
@@ -81,7 +81,7 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
   };
 
   const handleRestored = (state: SessionState, stored: SessionSubscription, reply: ReplyOf<'subscribed'>): void => {
-    state.pending.delete(stored.channel);
+    state.returning?.pending.delete(stored.channel);
     metrics.count('weir_subscriptions_restored_total');
     // Where its messages go on, not the head: what the client has beyond it is a repetition, what it lacks before it a gap.
     state.connection.send({ ...reply, ...knownPosition(stored) });
@@ -89,20 +89,20 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
 
   const handleRefused = (state: SessionState, { channel }: SessionSubscription, thrown: unknown): void => {
     // The client decided otherwise meanwhile, or is gone.
-    if (thrown instanceof Withdrawn || !state.pending.has(channel)) return;
-    state.restored.delete(channel);
+    if (thrown instanceof Withdrawn || state.returning?.pending.has(channel) !== true) return;
+    state.returning.restored.delete(channel);
     if (thrown instanceof BrokerUnavailableError) {
       restoreIn(state, RESTORE_RETRY_MS);
       return;
     }
-    state.pending.delete(channel);
+    state.returning.pending.delete(channel);
     saving.handleChanged(state);
     const { code, message } = toFailure(thrown);
     state.connection.send({ type: 'unsubscribed', channel, code: code.code, reason: message });
   };
 
   const restoreOne = (state: SessionState, stored: SessionSubscription): void => {
-    const { connection, restored } = state;
+    const { connection } = state;
     try {
       const { channel, policy, window, byApplication } = stored;
       if (byApplication) {
@@ -111,7 +111,7 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
       }
       const since = knownPosition(stored);
       const opening = open(connection, { channel, since, policy, ...(policy === 'ack' && { window }) });
-      restored.add(stored.channel);
+      returningOf(state).restored.add(stored.channel);
       if (opening instanceof Promise) {
         void opening.then(
           (reply) => handleRestored(state, stored, reply),
@@ -125,8 +125,8 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
 
   const restore = (state: SessionState): void => {
     state.restoring = undefined;
-    const { connection, pending } = state;
-    for (const stored of [...pending.values()]) {
+    const { connection, returning } = state;
+    for (const stored of [...(returning?.pending.values() ?? [])]) {
       if (!connection.isOpen()) return;
       if (!connection.subscriptions.has(stored.channel)) restoreOne(state, stored);
     }
@@ -164,6 +164,7 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
 
   const continueSession = async (connection: Connection, session: string): Promise<void> => {
     const state = stateOf(connection);
+    const { named, pending } = returningOf(state);
     state.claiming = true;
     const claimed = await claimInTime(connection, session);
     state.claiming = false;
@@ -175,11 +176,11 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
       state.fence = claimed.fence;
       state.kept = true;
       for (const stored of claimed.subscriptions) {
-        if (!state.named.has(stored.channel)) state.pending.set(stored.channel, stored);
+        if (!named.has(stored.channel)) pending.set(stored.channel, stored);
       }
-      if (state.pending.size > 0) restoreIn(state, RESTORE_DELAY_MS);
+      if (pending.size > 0) restoreIn(state, RESTORE_DELAY_MS);
     }
-    state.named.clear();
+    named.clear();
     saving.handleChanged(state);
   };
 
@@ -193,14 +194,14 @@ export const createContinuation = (options: ContinuationOptions): Sessions => {
       // What was handed over is its successor's.
       if (connection.isOpen() && connection.departure?.handedOver !== true) saving.handleChanged(stateOf(connection));
     },
-    isRestored: (connection, channel) => states.get(connection.id)?.restored.has(channel) ?? false,
-    isPending: (connection, channel) => states.get(connection.id)?.pending.has(channel) ?? false,
+    isRestored: (connection, channel) => states.get(connection.id)?.returning?.restored.has(channel) ?? false,
+    isPending: (connection, channel) => states.get(connection.id)?.returning?.pending.has(channel) ?? false,
     take(connection, channel) {
       const state = states.get(connection.id);
       if (state === undefined) return false;
-      if (state.claiming) state.named.add(channel);
-      const wasRestored = state.restored.delete(channel);
-      return state.pending.delete(channel) || wasRestored;
+      if (state.claiming) returningOf(state).named.add(channel);
+      const wasRestored = state.returning?.restored.delete(channel) ?? false;
+      return (state.returning?.pending.delete(channel) ?? false) || wasRestored;
     },
     handleClosing(connection, code) {
       const state = states.get(connection.id);

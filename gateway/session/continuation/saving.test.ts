@@ -6,7 +6,7 @@ import { ChannelState, Subscription } from '../../fanout/channel-state.ts';
 import { createMetricsRegistry } from '../../observability/registry.ts';
 import type { Connection } from '../connection.ts';
 import { createSaving, type Saving } from './saving.ts';
-import { newState, ownerOf, recordOf, type SessionState } from './state.ts';
+import { newState, ownerOf, recordOf, returningOf, type SessionState } from './state.ts';
 
 const LEASE_MS = 60_000;
 
@@ -171,7 +171,7 @@ it('a record holds what is still to be restored, and with policy ack only what w
   positions = 6;
   subscribe(state, 'acked', window);
   const stored = { channel: 'waiting', policy: 'all', window: 0, position: { epoch: 'x', offset: 9 } } as const;
-  state.pending.set('waiting', stored);
+  returningOf(state).pending.set('waiting', stored);
   const offsets = (): unknown =>
     recordOf(state, 'n', positionOf).subscriptions.map(({ channel, position }) => [channel, position.offset]);
   expect(offsets()).toEqual([
