@@ -113,7 +113,10 @@ const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
 };
 
 /** Connections come as fast as the server takes them, except where that is what is measured. */
-const WITHOUT_ADMISSION = { WEIR_ADMISSION_PER_SECOND: '1000000' };
+const WITHOUT_ADMISSION = {
+  WEIR_ADMISSION_PER_SECOND: '1000000',
+  WEIR_MAX_USER_CONNECTIONS: '1000000',
+};
 
 /** The server of `weir-redis`, everything through HAProxy: sockets, and publications by paths opened for the bench. */
 const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> => {
