@@ -86,5 +86,9 @@ it('spreads 60 connections within a tenth of the mean over a third node, moving 
     expect(seen.gaps).toEqual([]);
     expect(seen.states).toEqual(['connecting', 'connected']);
   }
-  expect(subscribers.filter(({ seen }) => seen.connections > 1)).toHaveLength(moved);
+  // The spread is even within a tenth before the last of those who were asked has moved.
+  const movedClients = (): number => subscribers.filter(({ seen }) => seen.connections > 1).length;
+  await waitFor(() => movedClients() === moved, {
+    description: () => `${moved} clients to have moved, ${movedClients()} have`,
+  });
 }, 120_000);
