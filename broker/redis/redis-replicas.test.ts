@@ -74,6 +74,17 @@ test('a publication the replica does not have is refused although it is in the l
   expect(await broker.publish(requestFor('x', 3))).toMatchObject({ offset: 3 });
 });
 
+test('a retry writes, since newer servers wait for the last write of the connection only', async () => {
+  await using pair = await startPair();
+  await using broker = await startBroker(pair.master.url, { minReplicas: 1 });
+  const written = async (): Promise<number> =>
+    Number(/cmdstat_pexpire:calls=(\d+)/.exec(await redisCli(pair.master.port, 'INFO', 'commandstats'))?.[1] ?? 0);
+  await broker.publish(requestFor('x', 1, { messageId: 'm' }));
+  const before = await written();
+  expect(await broker.publish(requestFor('x', 1, { messageId: 'm' }))).toMatchObject({ offset: 1, duplicate: true });
+  expect(await written()).toBe(before + 1);
+});
+
 test('one wait covers all calls of a group, and no answer overtakes it', async () => {
   await using pair = await startPair();
   await using broker = await startBroker(pair.master.url, { minReplicas: 1 });

@@ -67,7 +67,7 @@ async function answersPing(port: number, pid: number): Promise<boolean> {
 }
 
 /**
- * Starts `redis-server` on 127.0.0.1 and resolves when it answers PING. Nothing is written to disk. The output buffer
+ * Starts `redis-server`, or what REDIS_SERVER names (`valkey-server`), on 127.0.0.1 and resolves when it answers PING. Nothing is written to disk. The output buffer
  * of pub/sub connections is raised, since the default cuts the link of a busy subscriber.
  */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {
@@ -77,7 +77,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
   const directory = await temporaryDirectory('redis');
   const server = await startProcess({
     name: `redis (port ${port})`,
-    command: 'redis-server',
+    command: process.env['REDIS_SERVER'] ?? 'redis-server',
     args: [
       ...(options.configFile === undefined ? [] : [options.configFile]),
       ...['--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', '--dir', directory.path],

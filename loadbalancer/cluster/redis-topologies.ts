@@ -11,9 +11,9 @@ import { withSystemFolders } from './process.ts';
 const run = promisify(execFile);
 const READY_MS = 20_000;
 
-/** Asks a server by redis-cli. */
+/** Asks a server by redis-cli, or by what REDIS_CLI names. */
 export const redisCli = async (port: number, ...args: string[]): Promise<string> => {
-  const { stdout } = await run('redis-cli', ['-p', String(port), ...args], { env: withSystemFolders(process.env) });
+  const { stdout } = await run(process.env['REDIS_CLI'] ?? 'redis-cli', ['-p', String(port), ...args], { env: withSystemFolders(process.env) });
   return stdout.trim();
 };
 

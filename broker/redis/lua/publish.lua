@@ -71,6 +71,9 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
     end
     if seen then
       duplicates = duplicates .. ' ' .. (i - 1) .. ' ' .. seen
+      -- A write, so that a WAIT behind this call covers the first publication: from 7.2 on (Valkey too) a server waits for a
+      -- connection's last write, and a retry on a connection that wrote nothing since would be acknowledged by no replica at all.
+      call('PEXPIRE', KEYS[seenAt], seenMs)
     else
       offset = offset + 1
       local record = ARGV[recordAt + i - 1]
