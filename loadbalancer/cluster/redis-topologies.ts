@@ -13,7 +13,9 @@ const READY_MS = 20_000;
 
 /** Asks a server by redis-cli, or by what REDIS_CLI names. */
 export const redisCli = async (port: number, ...args: string[]): Promise<string> => {
-  const { stdout } = await run(process.env['REDIS_CLI'] ?? 'redis-cli', ['-p', String(port), ...args], { env: withSystemFolders(process.env) });
+  const { stdout } = await run(process.env['REDIS_CLI'] ?? 'redis-cli', ['-p', String(port), ...args], {
+    env: withSystemFolders(process.env),
+  });
   return stdout.trim();
 };
 
