@@ -1,7 +1,8 @@
 // The contract for keeping sessions: what a client was subscribed to, so that any node can go on where a dead one stopped.
 //
 // A record lives for a lease that every save renews; nobody has to clean up after a killed node. Each claim raises the
-// record's fence, so a save that the former holder sends late changes nothing and is reported to it.
+// record's fence, so a save that the former holder sends late changes nothing and is reported to it. Fences follow the
+// clock: they do not go back where a server takes over that missed the newest claims, as long as servers' clocks agree.
 import type { ReplyOf } from '../protocol/replies.ts';
 import type { ChannelPosition } from './publication.ts';
 
@@ -45,6 +46,7 @@ export interface SessionClaim {
 export interface ClaimedSession {
   /** Who held it until now. */
   readonly previous: SessionHolder;
+  /** Higher than that of every claim before. */
   readonly fence: number;
   readonly subscriptions: readonly SessionSubscription[];
 }

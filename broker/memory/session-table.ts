@@ -51,7 +51,7 @@ export const createSessionTable = (clock: BrokerClock): SessionTable => {
       const record = find(session)?.record;
       if (record === undefined || !ownsSession(record.owner, owner)) return undefined;
       const { holder: previous, subscriptions } = record;
-      const fence = record.fence + 1;
+      const fence = Math.max(record.fence + 1, clock.nowMs());
       keep(session, { fence, record: { ...record, holder, fence }, expiresAtMs: clock.nowMs() + leaseMs });
       return { previous, fence, subscriptions };
     },

@@ -430,3 +430,29 @@ test('the first replica of a master changes its replication id, not its epochs',
   other.disconnect();
   await broker.close();
 });
+
+test.each([1, 2])('a session is its newest holder’s also after a failover that lost %i of its claims', async (lost) => {
+  await using pair = await startPair();
+  const { sessions } = (await pair.node('a')).broker;
+  const LEASE_MS = 60_000;
+  const recordOf = (connection: string, fence: number) => ({
+    session: 's',
+    owner: null,
+    holder: { node: 'a', connection },
+    fence,
+    subscriptions: [],
+  });
+  const claim = async (connection: string): Promise<number> => {
+    const { holder } = recordOf(connection, 0);
+    return (await sessions.claim({ session: 's', owner: null, holder }, LEASE_MS))!.fence;
+  };
+  await sessions.save([recordOf('first', 1)], LEASE_MS);
+  await pair.replicated();
+  pair.cutReplication();
+  let overtaken = 0;
+  for (let n = 0; n < lost; n += 1) overtaken = await claim(`lost-${n}`);
+  await pair.failOver();
+  const newest = await claim('newest');
+  expect(await sessions.save([recordOf('overtaken', overtaken)], LEASE_MS)).toEqual(['stale']);
+  expect(await sessions.save([recordOf('newest', newest)], LEASE_MS)).toEqual(['saved']);
+});

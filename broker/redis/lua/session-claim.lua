@@ -7,7 +7,11 @@ local state = redis.call('HMGET', KEYS[1], 'owner', 'node', 'connection', 'subsc
 if state[1] ~= ARGV[2] then
   return false
 end
-local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('HSET', KEYS[1], 'node', ARGV[3], 'connection', ARGV[4])
+-- Not below the time: a replica that was promoted without the newest claims would give out their fences again.
+local time = redis.call('TIME')
+local nowMs = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local kept = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
+local fence = string.format('%.0f', math.max(kept + 1, nowMs))
+redis.call('HSET', KEYS[1], 'fence', fence, 'node', ARGV[3], 'connection', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return { tostring(fence), state[2], state[3], state[4] }
+return { fence, state[2], state[3], state[4] }
