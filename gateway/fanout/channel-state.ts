@@ -110,6 +110,11 @@ export class Subscription {
  */
 export type ChannelStatus = 'opening' | 'live' | 'healing' | 'closed';
 
+/** What the runs that all channels of a node hold cost together. */
+export interface HeldOnNode {
+  bytes: number;
+}
+
 export class ChannelState {
   readonly name: string;
   readonly log = new ChannelLog();
@@ -125,6 +130,7 @@ export class ChannelState {
   /** Runs that arrived while opening or healing, in order. */
   held: PublicationRun[] = [];
   heldBytes = 0;
+  readonly heldOnNode: HeldOnNode;
   /** Something was missed that no held run reveals: the read under way may be too old, another one is needed. */
   incomplete = false;
   /** The frame that the flush in progress sends. */
@@ -138,9 +144,10 @@ export class ChannelState {
   /** Whether the dispatcher already knows that there is something to flush. */
   dirty = false;
 
-  constructor(name: string, coalesceMs?: number) {
+  constructor(name: string, coalesceMs?: number, heldOnNode: HeldOnNode = { bytes: 0 }) {
     this.name = name;
     this.coalesceMs = coalesceMs;
+    this.heldOnNode = heldOnNode;
   }
 
   get subscriptionCount(): number {

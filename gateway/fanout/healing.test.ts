@@ -110,6 +110,25 @@ describe('healing', () => {
     expect(logged(channel)).toEqual(['6', '7', '8', '9', '10']);
   });
 
+  it('holds no more for all channels together than a node may, and heals what it dropped from the history', async () => {
+    const { closeGate, healing: subject } = setUp({ epoch: 'A', offset: 4, kept: [1, 4] });
+    const open = closeGate();
+    const heldOnNode = { bytes: 0 };
+    const channels = Array.from({ length: 40 }, (_, n) => new ChannelState(`c${n}`, undefined, heldOnNode));
+    for (const channel of channels) {
+      channel.status = 'live';
+      channel.log.open({ epoch: 'A', offset: 2 });
+      hold(channel, run('A', 4, 4, 1_000_000));
+      subject.heal(channel);
+      expect(heldOnNode.bytes).toBeLessThanOrEqual(32 * 1024 * 1024);
+    }
+    expect(channels.filter(({ held }) => held.length === 0).length).toBe(7);
+    open();
+    await subject.settled();
+    for (const channel of channels) expect(logged(channel)).toEqual(['3', '4']);
+    expect(heldOnNode.bytes).toBe(0);
+  });
+
   it('reads again when an interruption ended while a read was under way', async () => {
     const { store, channel, closeGate, healing: subject } = setUp({ epoch: 'A', offset: 8, kept: [1, 8] });
     channel.log.open({ epoch: 'A', offset: 7 });

@@ -14,6 +14,8 @@ import type { ChannelState } from './channel-state.ts';
 const MAX_CONCURRENT_HEALS = 8;
 /** Bytes of runs one channel may hold; beyond it they are dropped and read from the history instead. */
 const MAX_HELD_BYTES = 1 << 20;
+/** The same for all channels of a node together: after an interruption thousands heal, eight at a time. */
+const MAX_HELD_ON_NODE_BYTES = 32 << 20;
 /** Pause before a heal tries again while the broker is away, ms. */
 const RETRY_MS = 200;
 
@@ -34,18 +36,24 @@ export interface Healing {
   close(): void;
 }
 
-/** Keeps a run for later; over the bound everything held is dropped and read from the history instead. */
+/** Keeps a run for later; over a bound everything the channel holds is dropped and read from the history instead. */
 export const hold = (channel: ChannelState, run: PublicationRun): void => {
-  for (const publication of run.publications) channel.heldBytes += publication.body.length;
+  const { heldOnNode } = channel;
+  for (const { body } of run.publications) {
+    channel.heldBytes += body.length;
+    heldOnNode.bytes += body.length;
+  }
   channel.held.push(run);
-  if (channel.heldBytes <= MAX_HELD_BYTES) return;
+  if (channel.heldBytes <= MAX_HELD_BYTES && heldOnNode.bytes <= MAX_HELD_ON_NODE_BYTES) return;
   channel.incomplete = true;
   releaseHeld(channel);
 };
 
-const releaseHeld = (channel: ChannelState): PublicationRun[] => {
+/** Lets go of what is held; answers what it was. */
+export const releaseHeld = (channel: ChannelState): PublicationRun[] => {
   const { held } = channel;
   channel.held = [];
+  channel.heldOnNode.bytes -= channel.heldBytes;
   channel.heldBytes = 0;
   return held;
 };

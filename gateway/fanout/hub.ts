@@ -15,9 +15,9 @@ import type { Since } from '../../protocol/position.ts';
 import { Failure } from '../failure.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { CatchUp } from './catch-up.ts';
-import { ChannelState, type Subscriber, Subscription } from './channel-state.ts';
+import { ChannelState, type HeldOnNode, type Subscriber, Subscription } from './channel-state.ts';
 import { type Ephemeral, type EphemeralChannel, EphemeralSubscription } from './ephemeral.ts';
-import { createHealing, hold, joinHeld } from './healing.ts';
+import { createHealing, hold, joinHeld, releaseHeld } from './healing.ts';
 import { LIVE, type StartOrder, startCatchUp } from './starting.ts';
 import { AckWindow } from './ack-window.ts';
 
@@ -100,6 +100,7 @@ export const createHub = (options: HubOptions): Hub => {
   const { broker, ephemeral, catchUp, markDirty, onClosed, metrics, boundsOf, coalesceMsOf, onError } = options;
   const channels = new Map<string, ChannelState>();
   const openings = new Map<ChannelState, Opening>();
+  const heldOnNode: HeldOnNode = { bytes: 0 };
   let subscriptionCount = 0;
   let closed = false;
 
@@ -129,7 +130,7 @@ export const createHub = (options: HubOptions): Hub => {
 
   const closeChannel = (channel: ChannelState): void => {
     channel.status = 'closed';
-    channel.held = [];
+    releaseHeld(channel);
     channels.delete(channel.name);
     onClosed(channel);
     broker.unsubscribe(channel.name).catch((error: unknown) => {
@@ -217,7 +218,7 @@ export const createHub = (options: HubOptions): Hub => {
   const subscribe = (subscriber: Subscriber, name: string, order: StartOrder = LIVE): Attached | Promise<Attached> => {
     let channel = channels.get(name);
     if (channel === undefined) {
-      channel = new ChannelState(name, coalesceMsOf(name));
+      channel = new ChannelState(name, coalesceMsOf(name), heldOnNode);
       channels.set(name, channel);
       openings.set(channel, { ready: open(channel) });
     }
