@@ -87,12 +87,12 @@ it('gathers changes for 200 ms and writes each session once', async () => {
 });
 
 it('writes in batches of bounded sessions and subscriptions, with a pause between them', async () => {
-  for (let n = 0; n < 150; n++) saving.handleChanged(add(`small-${n}`));
+  for (let n = 0; n < 40; n++) saving.handleChanged(add(`small-${n}`));
   for (let n = 0; n < 3; n++) saving.handleChanged(add(`large-${n}`, 1000));
   await pass(200);
-  expect(saves.map(({ length }) => length)).toEqual([100]);
+  expect(saves.map(({ length }) => length)).toEqual([25]);
   await pass(1000);
-  expect(saves.map(({ length }) => length)).toEqual([100, 51, 1, 1]);
+  expect(saves.map(({ length }) => length)).toEqual([25, 16, 1, 1]);
 });
 
 it('saves moved cursors after 5 s, renews leases after a third of them, and leaves the rest alone', async () => {
@@ -137,6 +137,24 @@ it('tries again what the broker did not take, as it is by then, with the last wo
     ['session-b', 1],
     ['session-a', 7],
   ]);
+});
+
+it('keeps last words within a bound of subscriptions while the broker is away', async () => {
+  away = true;
+  const { subscriptions } = add('full', 1000).connection;
+  states.clear();
+  for (let n = 0; n < 250; n++) {
+    const state = add(`many-${n}`, 0);
+    for (const [channel, subscription] of subscriptions) state.connection.subscriptions.set(channel, subscription);
+    states.delete(`many-${n}`);
+    saving.handleClosing(state, 'keep');
+  }
+  await pass(3000);
+  away = false;
+  await pass(30_000);
+  expect(saves.flat().map(({ session }) => session)).toEqual(
+    Array.from({ length: 200 }, (_, n) => `session-many-${n}`),
+  );
 });
 
 it('reports sessions that a newer connection holds', async () => {

@@ -14,15 +14,18 @@ import { movementOf, recordOf, type SessionState } from './state.ts';
 const CHANGED_DELAY_MS = 200;
 /** Between two looks for moved cursors and leases to renew, ms. */
 const SWEEP_MS = 5000;
-/** Sessions in one call, and subscriptions after which a batch takes no further session. */
-const BATCH_SESSIONS = 100;
-const BATCH_SUBSCRIPTIONS = 1000;
-/** Behind every batch, ms: 2 000 sessions a second at most. */
-const BATCH_PAUSE_MS = 50;
+/** Sessions in one call, and subscriptions after which a batch takes no further session: little, since live messages wait for it. */
+const BATCH = { sessions: 25, subscriptions: 250 } as const;
+/** The same for a node that closes: nobody waits, and time is short. */
+const LAST_BATCH = { sessions: 100, subscriptions: 1000 } as const;
+/** Behind every batch, ms, longer behind one with more subscriptions: 2 000 sessions a second at most. */
+const BATCH_PAUSE_MS = 13;
 /** Pause before a batch that failed is tried again, ms. */
 const RETRY_MS = 1000;
 /** Last records of closed connections that wait for a save; beyond that the newest are left as they were saved before. */
 const MAX_FINAL = 20_000;
+/** The same for the subscriptions in them. */
+const MAX_FINAL_SUBSCRIPTIONS = 200_000;
 /** What a closing node gives its last saves, ms. */
 const CLOSE_MS = 500;
 /** Sessions looked at between two turns of the event loop. */
@@ -56,6 +59,11 @@ interface Batch {
   readonly removals: SessionRecord[];
 }
 
+const pauseBehind = ({ records }: Batch): number => {
+  const subscriptions = records.reduce((sum, record) => sum + record.subscriptions.length, 0);
+  return BATCH_PAUSE_MS * Math.max(1, subscriptions / BATCH.subscriptions);
+};
+
 export const createSaving = (options: SavingOptions): Saving => {
   const { sessions, hub, clock, metrics, nodeName, leaseMs, states, onStale, onError } = options;
   const { positionOf } = hub;
@@ -63,6 +71,7 @@ export const createSaving = (options: SavingOptions): Saving => {
   const changed = new Set<SessionState>();
   const moved = new Set<SessionState>();
   let final: SessionRecord[] = [];
+  let finalSubscriptions = 0;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
   let endPause = (): void => undefined;
@@ -71,14 +80,19 @@ export const createSaving = (options: SavingOptions): Saving => {
 
   const takeBatch = (): Batch | undefined => {
     const batch: Batch = { states: [], records: [], removals: [] };
-    let room = BATCH_SUBSCRIPTIONS;
-    const isFull = (): boolean => room <= 0 || batch.records.length + batch.removals.length >= BATCH_SESSIONS;
+    const most = closed ? LAST_BATCH : BATCH;
+    let room: number = most.subscriptions;
+    const isFull = (): boolean => room <= 0 || batch.records.length + batch.removals.length >= most.sessions;
     const put = (record: SessionRecord): void => {
       room -= record.subscriptions.length;
       (record.subscriptions.length === 0 ? batch.removals : batch.records).push(record);
     };
-    const lastRecords = final.splice(0, BATCH_SESSIONS);
-    while (lastRecords.length > 0 && !isFull()) put(lastRecords.shift()!);
+    const lastRecords = final.splice(0, most.sessions);
+    while (lastRecords.length > 0 && !isFull()) {
+      const record = lastRecords.shift()!;
+      finalSubscriptions -= record.subscriptions.length;
+      put(record);
+    }
     final.unshift(...lastRecords);
     for (const waiting of [changed, moved]) {
       for (const state of waiting) {
@@ -120,6 +134,7 @@ export const createSaving = (options: SavingOptions): Saving => {
     const ofOpen = new Set(written.map(({ connection }) => connection.id));
     const last = [...records, ...removals].filter(({ holder }) => !ofOpen.has(holder.connection));
     final = [...last, ...final].slice(0, MAX_FINAL);
+    finalSubscriptions = final.reduce((sum, record) => sum + record.subscriptions.length, 0);
   };
 
   const pause = (ms: number): Promise<void> =>
@@ -135,7 +150,7 @@ export const createSaving = (options: SavingOptions): Saving => {
     for (let batch = takeBatch(); batch !== undefined; batch = takeBatch()) {
       try {
         await write(batch);
-        if (!closed) await pause(BATCH_PAUSE_MS);
+        if (!closed) await pause(pauseBehind(batch));
       } catch (error) {
         if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'sessions.save' });
         // A node that ends has no later.
@@ -184,7 +199,9 @@ export const createSaving = (options: SavingOptions): Saving => {
       const record = recordOf(state, nodeName, positionOf);
       const isKept = outcome === 'keep' && record.subscriptions.length > 0;
       if ((!isKept && !state.kept) || final.length >= MAX_FINAL) return;
+      if (isKept && finalSubscriptions >= MAX_FINAL_SUBSCRIPTIONS) return;
       final.push(isKept ? record : { ...record, subscriptions: [] });
+      finalSubscriptions += isKept ? record.subscriptions.length : 0;
       // At once: the client may be on its way to another node.
       clearTimeout(timer);
       timer = undefined;
