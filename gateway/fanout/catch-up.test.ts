@@ -171,6 +171,43 @@ describe('a log that lags behind the history', () => {
   });
 });
 
+describe('many who catch up at once', () => {
+  it('take little of each turn of the loop while others receive live', async () => {
+    await using node = await setUp();
+    const live = createTestSubscriber();
+    await node.hub.subscribe(live, 'live');
+    await node.publishMany('c', 5);
+    await node.publish('live');
+    await until(() => live.frames.length > 0);
+    let turns = '';
+    const late = Array.from({ length: 30 }, () => {
+      const subscriber = createTestSubscriber();
+      const take = subscriber.sendFrame.bind(subscriber);
+      subscriber.sendFrame = (frame) => {
+        turns += 'p';
+        // A page takes its time.
+        node.pass(0.3);
+        take(frame);
+      };
+      return subscriber;
+    });
+    let isWatching = true;
+    const watch = (): void => {
+      turns += '|';
+      if (isWatching) setImmediate(watch);
+    };
+    watch();
+    await Promise.all(late.map((subscriber) => subscribe(node, subscriber, 'earliest')));
+    while (late.some((subscriber) => shown(subscriber).length < 5)) {
+      await node.publish('live');
+      await turn();
+    }
+    isWatching = false;
+    expect(late.map(shown)).toEqual(late.map(() => range(1, 5)));
+    expect(Math.max(...turns.split('|').map(({ length }) => length))).toBeLessThanOrEqual(2);
+  });
+});
+
 describe('the entries a flush still needs', () => {
   it('include those of a subscription that returned, however small the ring', () => {
     const channel = new ChannelState('c');
@@ -325,6 +362,7 @@ describe('a policy', () => {
 });
 
 describe('rule G1', () => {
+  const HISTORY_TTL_MS = 600_000;
   const step = fc.oneof(
     {
       weight: 6,
@@ -342,24 +380,30 @@ describe('rule G1', () => {
         who: fc.integer({ min: 0, max: 2 }),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('forget' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('forget' as const, 'expire' as const) }) },
   );
   const policies = fc.tuple(
-    ...[0, 1, 2].map(() => fc.constantFrom('all' as const, 'latest' as const, 'conflate' as const)),
+    ...[0, 1, 2].map(() => fc.constantFrom('all' as const, 'latest' as const, 'conflate' as const, 'ack' as const)),
   );
   const worlds = fc.record({
     size: fc.constantFrom(0, 5, 60, 1000),
     ringBytes: fc.constantFrom(0, 3000, 1 << 17),
     bytes: fc.constantFrom(0, 3000),
+    turnsOfRead: fc.constantFrom(0, 1, 5),
     policies,
     steps: fc.array(step, { minLength: 5, maxLength: 60 }),
   });
 
-  it('holds for any interleaving of publish, trim, flush, drop, reconnect, stall and two publishers', async () => {
+  it('holds for any interleaving of publish, trim, expiry, flush, drop, reconnect, stall, slow reads and two publishers', async () => {
     await fc.assert(
-      fc.asyncProperty(worlds, async ({ size, ringBytes, bytes, policies: chosen, steps }) => {
+      fc.asyncProperty(worlds, async ({ size, ringBytes, bytes, turnsOfRead, policies: chosen, steps }) => {
         let losing = false;
-        await using node = await setUp({ bounds: { size, ttlMs: 600_000 }, ringBytes, lossy: () => losing });
+        // The log is trimmed and goes on while a page is on its way.
+        const onTheWay = async (): Promise<void> => {
+          for (let n = 0; n < turnsOfRead; n++) await turn();
+        };
+        const bounds = { size, ttlMs: HISTORY_TTL_MS };
+        await using node = await setUp({ bounds, ringBytes, lossy: () => losing, onTheWay });
         const clients = chosen.map((policy) => ({
           policy,
           socket: createSlowSocket(),
@@ -371,6 +415,11 @@ describe('rule G1', () => {
           if (client.position === undefined) return;
           client.position = follow(client.position, client.socket.subscriber.received());
           client.socket.subscriber.frames.length = 0;
+          const { subscription, position, policy } = client;
+          // After a change of epoch what was sent last may be of the old one.
+          if (policy !== 'ack' || subscription?.window == null) return;
+          const offset = Math.min(position.offset, subscription.window.newestSent);
+          node.hub.acknowledge(subscription, offset);
         };
         const join = async (client: Client): Promise<void> => {
           if (client.subscription !== undefined) return;
@@ -420,6 +469,8 @@ describe('rule G1', () => {
               return join(clients[action.who]!);
             case 'forget':
               return node.forgetNumbering();
+            case 'expire':
+              return node.pass(HISTORY_TTL_MS + 1);
           }
         };
         for (const client of clients) await join(client);

@@ -34,6 +34,13 @@ export const PAGE_BYTES = 64 * 1024;
 export const PAGE_MESSAGES = 1000;
 /** Longest time catch-up works before it lets the event loop turn, ms: live fan-out must not notice it. */
 const SLICE_MS = 2;
+/**
+ * The same while others receive live: a publication passes the loop several times on its way in, to the broker and out again,
+ * and each time waits for a slice.
+ */
+const SLICE_BESIDE_LIVE_MS = 0.5;
+/** So long after a live flush others count as receiving, ms. */
+const LIVE_MS = 100;
 /** History reads of all connections at the same time; the rest wait their turn. */
 const MAX_CONCURRENT_READS = 16;
 /** Pause before a subscription whose history could not be read tries again, ms. */
@@ -86,6 +93,8 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
   const pages = createHistoryPages({ ...options, maxBytes: PAGE_BYTES, limit: pLimit(MAX_CONCURRENT_READS) });
   const timers = new Set<NodeJS.Timeout>();
   let scheduled: Subscriber[] = [];
+  let flushesSeen = hot.flushes;
+  let flushSeenMs = -Infinity;
   let turning = false;
   let closed = false;
 
@@ -282,13 +291,22 @@ export const createCatchUp = (options: CatchUpOptions): CatchUp => {
     if (lane.queue.length > 0) schedule(subscriber, lane);
   };
 
+  const sliceMs = (nowMs: number): number => {
+    if (hot.flushes !== flushesSeen) {
+      flushesSeen = hot.flushes;
+      flushSeenMs = nowMs;
+    }
+    return nowMs - flushSeenMs < LIVE_MS ? SLICE_BESIDE_LIVE_MS : SLICE_MS;
+  };
+
   const turn = (): void => {
     if (closed) return;
     const startedMs = clock.monotonicMs();
+    const endMs = startedMs + sliceMs(startedMs);
     const subscribers = scheduled;
     scheduled = [];
     let next = 0;
-    while (next < subscribers.length && clock.monotonicMs() - startedMs <= SLICE_MS) {
+    while (next < subscribers.length && clock.monotonicMs() <= endMs) {
       const subscriber = subscribers[next++]!;
       const { lane } = subscriber;
       if (lane === null) continue;
