@@ -12,6 +12,8 @@ const BODY_BYTES = 4096;
 /** One message with its envelope on the wire, rounded up, bytes. */
 const MESSAGE_BYTES = BODY_BYTES + 160;
 const KEYS = 4;
+/** With policy `ack`: less than what fits into the socket. */
+const WINDOW = 5;
 
 /** What happens in those seconds, in the order of its time. */
 const timeline = [
@@ -29,16 +31,25 @@ const run = async (policy: DeliveryPolicy) => {
   await using node = await setUp();
   const slow = createSlowSocket();
   const { subscriber } = slow;
-  const { position, subscription } = await subscribe(node, subscriber, undefined, policy);
+  const { position, subscription } = await subscribe(node, subscriber, undefined, policy, WINDOW);
   slow.stall();
   let published = 0;
   let mostBuffered = 0;
+  const acknowledge = (): void => {
+    const frame = subscriber.frames.at(-1);
+    if (policy !== 'ack' || frame === undefined) return;
+    const [newest] = [JSON.parse(frame.toString()) as ReceivedMessage | ReceivedMessage[]].flat().slice(-1);
+    node.hub.acknowledge(subscription, newest!.offset);
+  };
   for (const { what } of timeline) {
     if (what === 'publish') {
       published++;
       await node.publish('c', { bytes: BODY_BYTES, key: `k${published % KEYS}` });
       await until(() => node.hub.find('c')!.sentSeq === published);
-    } else slow.drain(node, MESSAGE_BYTES);
+    } else {
+      slow.drain(node, MESSAGE_BYTES);
+      if (subscriber.buffered === 0) acknowledge();
+    }
     // Catch-up takes its turns; at rest nobody is scheduled.
     do await turn();
     while (subscriber.lane?.scheduled === true || subscription.behind?.phase === 'reading');
@@ -46,7 +57,10 @@ const run = async (policy: DeliveryPolicy) => {
   }
   const during = countsOf(subscriber.received());
   slow.recover(node);
-  await until(() => node.hub.positionOf(subscription).offset === PUBLISHED);
+  await until(() => {
+    acknowledge();
+    return node.hub.positionOf(subscription).offset === PUBLISHED;
+  });
   expect(follow(position, subscriber.received()).offset).toBe(PUBLISHED);
   return { during, after: countsOf(subscriber.received()), mostBuffered };
 };
@@ -59,6 +73,14 @@ describe('a client that takes 15 of 20 messages a second for a minute', () => {
     // What it took and what waits in its outbox: never more than 32 KiB and a page.
     expect(during.messages - TAKEN).toBeLessThanOrEqual(Math.ceil((96 * 1024) / BODY_BYTES));
     expect(mostBuffered).toBeLessThanOrEqual(96 * 1024 + BODY_BYTES);
+  });
+
+  it('ack: never more outstanding than its window, then every message', async () => {
+    const { during, after, mostBuffered } = await run('ack');
+    expect(after).toEqual({ messages: PUBLISHED, conflated: 0, otherGaps: 0 });
+    expect(during.conflated).toBe(0);
+    expect(during.messages).toBeLessThanOrEqual(TAKEN + WINDOW);
+    expect(mostBuffered).toBeLessThanOrEqual(WINDOW * MESSAGE_BYTES);
   });
 
   it.each([

@@ -13,6 +13,7 @@ import {
   waitFor,
   type WsClient,
 } from '../support/index.ts';
+import { signToken, TOKEN_SECRET } from '../support/tokens.ts';
 import { API_KEY, parseExposition } from './gateway-under-test.ts';
 
 const NEVER_ISSUED = 'AAAAAAAAAAAAAAAAAAAAAA';
@@ -38,7 +39,7 @@ afterAll(async () => {
 });
 
 const start = (name: string, env: Readonly<Record<string, string>> = {}): Promise<NodeProcess> =>
-  startNode({ name, redisUrl: redis.url, apiKey: API_KEY, env });
+  startNode({ name, redisUrl: redis.url, apiKey: API_KEY, env: { WEIR_JWT_SECRET: TOKEN_SECRET, ...env } });
 const startOwn = async (name: string, env: Readonly<Record<string, string>> = {}): Promise<NodeProcess> => {
   const node = await start(name, env);
   opened.push(node);
@@ -286,29 +287,36 @@ describe('a session that cannot be continued is no error, the client gets a new 
     expect(await client.expect('subscribe', { channel: fresh() })).toMatchObject({ recovered: true });
   });
 
-  it('somebody else’s: it is answered as one that never was, and stays with its owner', async () => {
+  it.each<[string, () => Readonly<Record<string, unknown>>]>([
+    ['without its token', () => ({})],
+    ['with the token of another user', () => ({ token: signToken({ sub: 'bob' }) })],
+  ])('stolen, %s: it is answered as one that never was, and stays with its owner', async (_, credentials) => {
     const channel = fresh();
-    const owner = await connect(a);
+    const token = signToken({ sub: 'ada' });
+    const owner = await connect(a, { token });
     await owner.expect('subscribe', { channel });
     await saved(sessionOf(owner), { [channel]: 0 });
     const [key] = await inspector.keys(`*:session:${sessionOf(owner)}`);
-    // Tokens are not served yet: the record is made somebody's by hand.
-    await inspector.hset(key!, 'owner', 'user:ada');
-    const thief = await connect(b, { session: sessionOf(owner) });
-    const stranger = await connect(b, { session: NEVER_ISSUED });
+    const kept = await inspector.hgetall(key!);
+    const thief = await connect(b, { session: sessionOf(owner), ...credentials() });
+    const stranger = await connect(b, { session: NEVER_ISSUED, ...credentials() });
     expect(sessionOf(thief)).not.toBe(sessionOf(owner));
     const shape = ({ connected }: WsClient): unknown => ({
       ...connected,
       connection: 0,
       session: 0,
       serverTime: 0,
+      expiresInMs: 0,
     });
     expect(shape(thief)).toEqual(shape(stranger));
-    expect(await inspector.hget(key!, 'connection')).toBe(owner.connected?.['connection']);
+    expect(await inspector.hgetall(key!)).toEqual(kept);
     await publish(a, channel, 1);
     await owner.waitForMessages(1);
     expect(owner.closed()).toBeUndefined();
     expect(thief.pushes).toEqual([]);
+    owner.terminate();
+    const again = await connect(b, { session: sessionOf(owner), token });
+    expect(sessionOf(again)).toBe(sessionOf(owner));
   });
 
   it('expired', async () => {
