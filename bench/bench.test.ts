@@ -8,7 +8,14 @@ import { buildLoader, createLoader, type Loader } from './loader.ts';
 import { baseLoad, isComplete } from './scenario.ts';
 import { buildControls, startControl } from './servers.ts';
 
-const unpinned = { serverPrefix: [], anyCorePrefix: [], release: () => Promise.resolve(), description: 'unpinned' };
+const nothing = (): Promise<void> => Promise.resolve();
+const unpinned = {
+  serverPrefix: [],
+  anyCorePrefix: [],
+  release: nothing,
+  toServer: nothing,
+  description: 'unpinned',
+};
 const COUNT = 200;
 let load: Loader;
 

@@ -44,6 +44,8 @@ export interface LoadConfig {
   readonly publish?: PublishLoad;
   /** Instead of a run; the answer is a list of groups. */
   readonly slow?: SlowLoad;
+  /** Instead of a run: clients that lose their node and come back to the one at `port`, each after a random part of `withinMs`. */
+  readonly return?: { readonly port: number; readonly withinMs: number };
   readonly probe?: { readonly path: string; readonly everyUs: number };
   /** All come at once; refused ones (close 1013) come back when they were told to. */
   readonly storm?: { readonly resumeEvery: number; readonly resumeFrames: readonly string[] };
@@ -131,5 +133,25 @@ export const slowResultSchema = Type.Array(
   }),
 );
 export type SlowResult = Static<typeof slowResultSchema>;
+
+/** What became of clients that lost their node. */
+export const returnResultSchema = Type.Object({
+  clients: count,
+  /** At the head, in the end. */
+  back: count,
+  received: count,
+  skipped: count,
+  duplicates: count,
+  gaps: count,
+  unreadable: count,
+  /** From the call until the last one had everything. */
+  allMs: real,
+  /** From the answered handshake until a client had everything. */
+  replayP50Ms: real,
+  replayP99Ms: real,
+  loaderCpu: real,
+  note: Type.String(),
+});
+export type ReturnResult = Static<typeof returnResultSchema>;
 
 export type LoadResult = Static<typeof loadResultSchema>;

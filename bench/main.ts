@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseBenchArguments, type BenchArguments, usage } from './arguments.ts';
 import { describeEnvironment } from './environment.ts';
-import { buildLoader, createLoader, holdSlowReaders } from './loader.ts';
+import { buildLoader, createLoader, holdSlowReaders, openReturning } from './loader.ts';
 import { pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
 import type { Measuring, Scenario } from './scenario.ts';
@@ -96,6 +96,7 @@ const runBench = async (values: BenchArguments): Promise<void> => {
         await measureOne(scenario, name, {
           load,
           holdSlowReaders: (config) => holdSlowReaders(binary, config),
+          openReturning: (config) => openReturning(binary, config),
           pinning,
           depth: values.depth,
         }),

@@ -1,6 +1,6 @@
 // The contract of a scenario: it measures one server and answers rows for the table and figures to compare.
 import type { LoadConfig, LoadResult, SlowResult } from './load-types.ts';
-import type { Loader } from './loader.ts';
+import type { Loader, ReturningClients } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 import type { BenchServer, ServerName } from './servers.ts';
 
@@ -12,6 +12,8 @@ export interface Measuring {
   readonly load: Loader;
   /** Holds slow readers open beside a load. */
   readonly holdSlowReaders: (config: LoadConfig) => Promise<SlowResult>;
+  /** Opens clients that will lose their node and come back to another. */
+  readonly openReturning: (config: LoadConfig) => Promise<ReturningClients>;
   readonly depth: Depth;
   readonly pinning: Pinning;
   /** One line of progress. */

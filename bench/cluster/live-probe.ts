@@ -13,6 +13,8 @@ export interface ProbeOrder {
 export interface ProbeReport {
   /** Of each delivery of the period. */
   readonly latenciesMs: readonly number[];
+  /** By how much each publication left later than intended: what this process itself waited. */
+  readonly lateMs: readonly number[];
 }
 
 const CHANNEL = 'live-probe';
@@ -20,6 +22,7 @@ const SUBSCRIBERS = 50;
 const EVERY_MS = 20;
 
 let latencies: number[] = [];
+let late: number[] = [];
 
 const begin = ({ url, wsUrl, apiKey }: ProbeOrder): void => {
   const intended = new Map<number, number>();
@@ -40,6 +43,7 @@ const begin = ({ url, wsUrl, apiKey }: ProbeOrder): void => {
     // By schedule: a timer that fires late counts as latency of neither more nor fewer publications.
     for (; beganAt + n * EVERY_MS <= performance.now(); n += 1) {
       intended.set(n, beganAt + n * EVERY_MS);
+      late.push(performance.now() - beganAt - n * EVERY_MS);
       void publish([url], apiKey, CHANNEL, n).catch(() => undefined);
     }
   }, EVERY_MS / 4);
@@ -50,8 +54,9 @@ process.on('message', (order: ProbeOrder | 'report') => {
     begin(order);
     return;
   }
-  const report: ProbeReport = { latenciesMs: latencies };
+  const report: ProbeReport = { latenciesMs: latencies, lateMs: late };
   latencies = [];
+  late = [];
   process.send?.(report);
 });
 process.on('disconnect', () => process.exit(0));

@@ -20,6 +20,7 @@ type Config struct {
 	SpinUs      int      `json:"spinUs"`  // how long an idle loader polls before it sleeps
 	DrainMs     int      `json:"drainMs"` // longest wait for deliveries and answers after the last publication
 	Slow        *Slow    `json:"slow"`    // instead of a run: readers that take less than they are sent
+	Return      *Return  `json:"return"`  // instead of a run: clients that lose their node and come back to another
 }
 
 // Slow are subscribers of c0 that read at a pace of their own until HoldMs is over, and come back when they are closed.

@@ -4,6 +4,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -18,7 +19,18 @@ func main() {
 	runtime.LockOSThread()
 	debug.SetGCPercent(400)
 	var config Config
-	err := json.NewDecoder(os.Stdin).Decode(&config)
+	input := json.NewDecoder(os.Stdin)
+	err := input.Decode(&config)
+	if err == nil && config.Return != nil {
+		var result ReturnResult
+		if result, err = comeBack(config, io.MultiReader(input.Buffered(), os.Stdin)); err == nil {
+			err = json.NewEncoder(os.Stdout).Encode(result)
+		}
+		if err == nil {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			return
+		}
+	}
 	if err == nil && config.Slow != nil {
 		if err = json.NewEncoder(os.Stdout).Encode(readSlowly(config)); err == nil {
 			return

@@ -12,6 +12,7 @@ var (
 	offsetMarker  = []byte(`"offset":`)
 	channelMarker = []byte(`"channel":"c`)
 	stampMarker   = []byte(`"data":{"t":`)
+	epochMarker   = []byte(`"epoch":"`)
 )
 
 type pushKind int
@@ -43,6 +44,13 @@ func numberAt(text []byte, at int) int64 {
 		return -1
 	}
 	return value
+}
+
+// textAfter is the JSON string behind the first marker, which ends with its opening quote; it has no escapes in it.
+func textAfter(text, marker []byte) string {
+	_, rest, _ := bytes.Cut(text, marker)
+	value, _, _ := bytes.Cut(rest, []byte{'"'})
+	return string(value)
 }
 
 // startsWithMessage says whether a frame begins with a message, alone or first of an array.

@@ -9,6 +9,9 @@ func (c *connection) readEnds(head, tail []byte) bool {
 	if ok {
 		c.subscriptions[0].arrived(first, last, &c.run.tally)
 		c.run.tally.lastUs = c.run.now
+		if c.run.back != nil {
+			c.run.back.arrived(c.index, c.subscriptions[0].next)
+		}
 	}
 	return ok
 }
@@ -72,6 +75,12 @@ func (c *connection) subscribed(push []byte) {
 	}
 	s.open = true
 	s.next = numberAfter(push, offsetMarker) + 1
+	if b := c.run.back; b != nil && b.isCalled() {
+		s.next = b.cursors[c.index]
+	} else if b != nil {
+		b.epoch = textAfter(push, epochMarker)
+		b.arrived(c.index, s.next)
+	}
 	if c.waitingFor--; c.waitingFor == 0 {
 		c.state = stateOpen
 		c.run.opened(c)

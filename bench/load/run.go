@@ -32,6 +32,7 @@ type run struct {
 	probe       *probe
 	watched     *watched
 	storm       *storm
+	back        *returning
 	events      []syscall.EpollEvent
 }
 
@@ -113,6 +114,9 @@ func (r *run) commands(c *connection) []byte {
 	}
 	for _, text := range frames {
 		out = append(out, clientFrame(opText, []byte(text))...)
+	}
+	if r.back != nil {
+		return append(out, clientFrame(opText, []byte(r.back.command(c.index, c.subscriptions[0].channel)))...)
 	}
 	for i, s := range c.subscriptions {
 		text := fmt.Sprintf(`{"id":%d,"type":"subscribe","channel":"c%d"}`, i+2, s.channel)

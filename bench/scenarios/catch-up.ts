@@ -1,11 +1,13 @@
 // Catch-up: what 1 000 clients that lost their node missed, how soon they have it, and what others feel of it.
-import { type ChildProcess, fork } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { clusterOf, openClients, percentile, publish, summarize, type Summary, until } from '../cluster/contest.ts';
+import { clusterOf, percentile, publish } from '../cluster/contest.ts';
+import { type CoreUse, watchCores } from '../cluster/core-use.ts';
 import type { ProbeOrder, ProbeReport } from '../cluster/live-probe.ts';
-import { type Measured, round, type Row, type Scenario } from '../scenario.ts';
+import type { ReturnResult } from '../load-types.ts';
+import { baseLoad, type Measured, round, type Row, type Scenario } from '../scenario.ts';
 
 const CLIENTS = 1_000;
 const MISSED = 300;
@@ -15,26 +17,62 @@ const WARM_UP_MS = 8_000;
 const BEFORE_MS = 3_000;
 /** Full jitter of a first reconnect, as every client of the protocol has it (docs/protocol.md). */
 const RECONNECT_MS = 1_000;
+/** What the clients of the load generator subscribe to. */
+const CHANNEL = 'c0';
 
-interface Lost extends Summary {
-  readonly allMs: number;
-  readonly before: ProbeReport;
-  readonly during: ProbeReport;
+/** What others had of the node in a period, and what the node and the clients that measure it had of the cores. */
+interface Live extends ProbeReport {
+  readonly node: CoreUse;
+  readonly clients: CoreUse;
 }
 
-const wsUrlOf = ({ url }: { readonly url: string }): string => `${url.replace('http', 'ws')}/v1/ws`;
+interface Lost {
+  readonly result: ReturnResult;
+  readonly before: Live;
+  readonly during: Live;
+}
 
-const percentilesOf = (latenciesMs: readonly number[]): Row => ({
-  deliveries: latenciesMs.length,
-  'p50 ms': round(percentile(latenciesMs, 0.5), 1),
-  'p99 ms': round(percentile(latenciesMs, 0.99), 1),
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+const liveRow = (period: string, lives: readonly Live[]): Row => {
+  const latenciesMs = lives.flatMap((live) => live.latenciesMs);
+  return {
+    live: period,
+    deliveries: latenciesMs.length,
+    'p50 ms': round(percentile(latenciesMs, 0.5), 1),
+    'p99 ms': round(percentile(latenciesMs, 0.99), 1),
+    'clients late p99 ms': round(
+      percentile(
+        lives.flatMap(({ lateMs }) => lateMs),
+        0.99,
+      ),
+      1,
+    ),
+    'node CPU': round(mean(lives.map(({ node }) => node.ran)), 2),
+    'node without core': round(mean(lives.map(({ node }) => node.waited)), 2),
+    'clients without core': round(mean(lives.map(({ clients }) => clients.waited)), 2),
+  };
+};
+
+const returnRow = ({ result }: Lost): Row => ({
+  clients: result.clients,
+  'delivered %': round((result.received / (result.clients * MISSED)) * 100, 3),
+  gaps: result.gaps,
+  skipped: result.skipped,
+  duplicates: result.duplicates,
+  unreadable: result.unreadable,
+  'never back': result.clients - result.back,
+  'replay p50 ms': round(result.replayP50Ms, 1),
+  'replay p99 ms': round(result.replayP99Ms, 1),
+  'all caught up ms': round(result.allMs),
+  'loader CPU': round(result.loaderCpu, 2),
+  note: result.note,
 });
 
-const report = async (probe: ChildProcess): Promise<ProbeReport> => {
-  probe.send('report');
-  const [answer] = (await once(probe, 'message')) as [ProbeReport];
-  return answer;
-};
+const isComplete = ({ result }: Lost): boolean =>
+  result.back === result.clients &&
+  result.received === result.clients * MISSED &&
+  result.gaps + result.skipped + result.duplicates + result.unreadable === 0;
 
 export const catchUp: Scenario = {
   name: 'catch-up',
@@ -46,72 +84,77 @@ export const catchUp: Scenario = {
   ],
   measure: async (measuring): Promise<Measured> => {
     const cluster = clusterOf(measuring);
-    const { depth, pinning, say } = measuring;
+    const { server, depth, pinning, say, openReturning } = measuring;
     const [count, rounds] = depth === 'quick' ? [200, 1] : [CLIENTS, ROUNDS];
     const [safe] = cluster.nodes;
     if (safe === undefined) throw new Error('needs a node');
-    const channel = 'catch-up';
-    const one = (n: number): Promise<number> => publish([safe.url], cluster.apiKey, channel, n);
+    // The clients are no part of what is measured: the node that takes them in has its core to itself.
+    await pinning.toServer(safe.pid);
+    const one = (n: number): Promise<number> => publish([safe.url], cluster.apiKey, CHANNEL, n);
     await one(-1);
 
-    /** One node dies. Answers how long until all of its clients had what they missed. */
-    const lose = async (probe: ChildProcess, firstMissed: number): Promise<Lost> => {
-      const doomed = await cluster.addNode();
-      await pinning.release(doomed.pid);
-      let target = wsUrlOf(doomed);
-      let release: () => void = () => undefined;
-      const released = new Promise<void>((resolve) => {
-        release = resolve;
-      });
-      const clients = await openClients(count, {
-        channel,
-        url: () => target,
-        away: () => released.then(() => pause(Math.random() * RECONNECT_MS)),
-      });
-      try {
-        await report(probe);
-        await pause(BEFORE_MS);
-        const before = await report(probe);
-        doomed.kill('SIGKILL');
-        await until(() => clients.every((client) => !client.isSubscribed()));
-        let head = 0;
-        for (let n = 0; n < MISSED; n += 1) head = await one(firstMissed + n);
-        await report(probe);
-        target = wsUrlOf(safe);
-        const backAt = performance.now();
-        release();
-        await until(() => clients.every((client) => client.isSubscribed() && client.offset() >= head));
-        const during = await report(probe);
-        const allMs = Math.max(...clients.map(({ tally }) => tally.caughtUpAt)) - backAt;
-        say(`all caught up after ${round(allMs)} ms`);
-        return { ...summarize(clients, MISSED, head), allMs, before, during };
-      } finally {
-        for (const client of clients) client.stop();
-      }
+    const probe = fork(join(import.meta.dirname, '..', 'cluster', 'live-probe.ts'), { execArgv: ['--import', 'tsx'] });
+    const report = async (): Promise<ProbeReport> => {
+      probe.send('report');
+      const [answer] = (await once(probe, 'message')) as [ProbeReport];
+      return answer;
+    };
+    /** Begins a period; the answer ends it. */
+    const observe = async (): Promise<() => Promise<Live>> => {
+      const coresUsed = watchCores([safe.pid, probe.pid!]);
+      await report();
+      return async () => {
+        const [node, clients] = coresUsed() as [CoreUse, CoreUse];
+        return { ...(await report()), node, clients };
+      };
     };
 
-    const probe = fork(join(import.meta.dirname, '..', 'cluster', 'live-probe.ts'), { execArgv: ['--import', 'tsx'] });
+    /** One node dies. Answers what became of its clients, and of others meanwhile. */
+    const lose = async (firstMissed: number): Promise<Lost> => {
+      const doomed = await cluster.addNode();
+      await using clients = await openReturning({
+        ...baseLoad(server, count),
+        port: doomed.port,
+        return: { port: safe.port, withinMs: RECONNECT_MS },
+        sampleEvery: 0,
+        spinUs: 0,
+        pids: [],
+      });
+      const endBefore = await observe();
+      await pause(BEFORE_MS);
+      const before = await endBefore();
+      doomed.kill('SIGKILL');
+      await doomed.exited;
+      let head = 0;
+      for (let n = 0; n < MISSED; n += 1) head = await one(firstMissed + n);
+      const endDuring = await observe();
+      const result = await clients.comeBack(head);
+      const during = await endDuring();
+      const [p99Before, p99During] = [before, during].map(({ latenciesMs }) => percentile(latenciesMs, 0.99));
+      say(
+        `all caught up after ${round(result.allMs)} ms, live p99 ${round(p99Before!, 1)} -> ${round(p99During!, 1)} ms`,
+      );
+      return { result, before, during };
+    };
+
     try {
-      if (probe.pid !== undefined) await pinning.release(probe.pid);
-      const order: ProbeOrder = { url: safe.url, wsUrl: wsUrlOf(safe), apiKey: cluster.apiKey };
-      probe.send(order);
+      const wsUrl = `${safe.url.replace('http', 'ws')}/v1/ws`;
+      probe.send({ url: safe.url, wsUrl, apiKey: cluster.apiKey } satisfies ProbeOrder);
       await pause(WARM_UP_MS);
       const results: Lost[] = [];
-      for (let n = 0; n < rounds; n += 1) results.push(await lose(probe, n * MISSED));
-      const before = results.flatMap((result) => result.before.latenciesMs);
-      const during = results.flatMap((result) => result.during.latenciesMs);
-      const slowest = Math.max(...results.map(({ allMs }) => allMs));
-      const isComplete = results.every((result) => result.lost + result.duplicates + result.neverBack === 0);
-      const times = percentile(during, 0.99) / percentile(before, 0.99);
+      for (let n = 0; n < rounds; n += 1) results.push(await lose(n * MISSED));
+      const [before, during] = [results.map((lost) => lost.before), results.map((lost) => lost.during)] as const;
+      const p99Of = (lives: readonly Live[]): number =>
+        percentile(
+          lives.flatMap(({ latenciesMs }) => latenciesMs),
+          0.99,
+        );
+      const slowest = Math.max(...results.map(({ result }) => result.allMs));
       return {
-        rows: [
-          ...results.map(({ row, allMs }) => ({ ...row, 'all caught up ms': round(allMs) })),
-          ...[
-            { live: 'before', ...percentilesOf(before) },
-            { live: 'during', ...percentilesOf(during) },
-          ],
-        ],
-        figures: isComplete ? { 'all caught up': slowest, 'live p99 against before': times } : {},
+        rows: [...results.map(returnRow), liveRow('before', before), liveRow('during', during)],
+        figures: results.every(isComplete)
+          ? { 'all caught up': slowest, 'live p99 against before': p99Of(during) / p99Of(before) }
+          : {},
         runs: [],
       };
     } finally {
