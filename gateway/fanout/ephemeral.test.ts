@@ -196,6 +196,35 @@ it('hands over a burst in turns, and drops what is beyond the bound for everybod
   expect(await run.droppedOf('overrun')).toBeGreaterThan(1000);
 });
 
+it('lets no more wait for all channels together than a node may, and gives the room back', async () => {
+  const run = setUp();
+  const MIB = 1024 * 1024;
+  const burst = async (name: string): Promise<number> => {
+    const channels = Array.from({ length: 12 }, (_, n) => `${name}-${n}`);
+    const socket = run.socketOf(true);
+    let [messages, dropped] = [0, 0];
+    socket.sendFrame = (frame) => {
+      if (frame.length > MIB) messages++;
+      else dropped += (JSON.parse(frame.toString()) as { count: number }).count;
+    };
+    const members = await Promise.all(channels.map(async (channel) => run.ephemeral.subscribe(socket, channel)));
+    for (const channel of channels) run.send(channel, 4, MIB);
+    while (messages + dropped < 12 * 4) await turn();
+    for (const member of members) run.ephemeral.unsubscribe(member);
+    return messages;
+  };
+  const [first, second] = [await burst('first'), await burst('second')];
+  expect(first).toBeLessThanOrEqual(33);
+  expect(first).toBeGreaterThan(25);
+  expect(second).toBe(first);
+  // Those that end with messages waiting give their room back as well.
+  const left = run.socketOf(true);
+  const leaving = await run.ephemeral.subscribe(left, 'left');
+  run.send('left', 4, MIB);
+  run.ephemeral.unsubscribe(leaving);
+  expect(await burst('third')).toBe(first);
+});
+
 it('tells every member of an interruption: an unknown number is missing', async () => {
   const run = setUp();
   const [quick, slow] = [run.socketOf(true), run.socketOf(true)];

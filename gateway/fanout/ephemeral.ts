@@ -14,6 +14,8 @@ import type { Subscriber } from './channel-state.ts';
 const TURN_BYTES = 128 * 1024;
 /** What one channel may have waiting for its turn, bytes; what comes beyond it is dropped for every member. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+/** The same for all channels of a node together. */
+const MAX_WAITING_ON_NODE_BYTES = 32 * 1024 * 1024;
 
 export class EphemeralSubscription {
   readonly subscriber: Subscriber;
@@ -94,6 +96,7 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
   /** Members that do not receive, by their connection. */
   const behind = new Map<Subscriber, Set<EphemeralSubscription>>();
   let dirty: EphemeralChannel[] = [];
+  let waitingBytes = 0;
   let subscriptionCount = 0;
   let scheduled = false;
   let closed = false;
@@ -164,6 +167,7 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
       count++;
     }
     channel.waitingBytes -= bytes;
+    waitingBytes -= bytes;
     return channel.waiting.splice(0, count);
   };
 
@@ -239,6 +243,8 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
   const closeChannel = (channel: EphemeralChannel): void => {
     channel.status = 'closed';
     channel.waiting = [];
+    waitingBytes -= channel.waitingBytes;
+    channel.waitingBytes = 0;
     channels.delete(channel.name);
     broker.unsubscribe(channel.name).catch((error: unknown) => {
       if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'unsubscribe' });
@@ -279,6 +285,9 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
     );
   };
 
+  const isFull = (channel: EphemeralChannel): boolean =>
+    channel.waitingBytes > MAX_WAITING_BYTES || waitingBytes > MAX_WAITING_ON_NODE_BYTES;
+
   return {
     subscribe,
     unsubscribe(member) {
@@ -294,10 +303,11 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
       if (channel?.status !== 'open') return;
       hot.publicationsReceived += messages.length;
       for (const message of messages) {
-        if (channel.overrun > 0 || channel.waitingBytes > MAX_WAITING_BYTES) channel.overrun++;
+        if (channel.overrun > 0 || isFull(channel)) channel.overrun++;
         else {
           channel.waiting.push(message);
           channel.waitingBytes += message.body.length;
+          waitingBytes += message.body.length;
         }
       }
       markDirty(channel);
