@@ -13,7 +13,7 @@ const unpinned = {
   serverPrefix: [],
   anyCorePrefix: [],
   release: nothing,
-  toServer: nothing,
+  mainToServer: nothing,
   description: 'unpinned',
 };
 const COUNT = 200;

@@ -12,8 +12,8 @@ export interface Pinning {
   readonly anyCorePrefix: readonly string[];
   /** Lets a process that this one started use every core. */
   readonly release: (pid: number) => Promise<void>;
-  /** Puts a process that this one started on the core of the server. */
-  readonly toServer: (pid: number) => Promise<void>;
+  /** Puts the main thread of a process that this one started on the core of the server; the helpers of its garbage collector stay where they may be. */
+  readonly mainToServer: (pid: number) => Promise<void>;
   /** One sentence for the report. */
   readonly description: string;
 }
@@ -22,7 +22,7 @@ const SERVER_CORE = '0';
 const LOAD_CORE = '1';
 
 const nothing = (): Promise<void> => Promise.resolve();
-const unpinned = { serverPrefix: [], anyCorePrefix: [], release: nothing, toServer: nothing } as const;
+const unpinned = { serverPrefix: [], anyCorePrefix: [], release: nothing, mainToServer: nothing } as const;
 
 /** Moves this process, and so its future children, to the load core; unpinned where that cannot be done. */
 export const pinBench = async (): Promise<Pinning> => {
@@ -34,14 +34,15 @@ export const pinBench = async (): Promise<Pinning> => {
   } catch {
     return { ...unpinned, description: 'unpinned: taskset is not available' };
   }
-  const pin = async (pid: number, cpus: string): Promise<void> => {
-    await run('taskset', ['-a', '-c', '-p', cpus, String(pid)]);
-  };
   return {
     serverPrefix: ['taskset', '-c', SERVER_CORE],
     anyCorePrefix: ['taskset', '-c', `0-${cores - 1}`],
-    release: (pid) => pin(pid, `0-${cores - 1}`),
-    toServer: (pid) => pin(pid, SERVER_CORE),
+    release: async (pid) => {
+      await run('taskset', ['-a', '-c', '-p', `0-${cores - 1}`, String(pid)]);
+    },
+    mainToServer: async (pid) => {
+      await run('taskset', ['-c', '-p', SERVER_CORE, String(pid)]);
+    },
     description: `server on core ${SERVER_CORE}, load generator on core ${LOAD_CORE}, Redis on either`,
   };
 };

@@ -89,7 +89,7 @@ export const catchUp: Scenario = {
     const [safe] = cluster.nodes;
     if (safe === undefined) throw new Error('needs a node');
     // The clients are no part of what is measured: the node that takes them in has its core to itself.
-    await pinning.toServer(safe.pid);
+    await pinning.mainToServer(safe.pid);
     const one = (n: number): Promise<number> => publish([safe.url], cluster.apiKey, CHANNEL, n);
     await one(-1);
 
