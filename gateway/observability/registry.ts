@@ -1,8 +1,9 @@
-// The metrics of one node in prom-client: hot paths count in plain numbers, scrapes read them.
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+// The metrics of one node in prom-client: everything counts in plain numbers, scrapes read them.
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { type MetricName, metricDeclarations } from './metrics.ts';
+import { type CounterTally, createCounterTally, type Labels, TalliedHistogram } from './tallies.ts';
 
-/** Counters of the hot path: plain fields, because a labelled prom-client increment per message would cost more than the message. */
+/** Counters of the hot path: plain fields, because even a look-up by name per message would be felt. */
 export interface HotCounters {
   framesReceived: number;
   bytesReceived: number;
@@ -27,8 +28,8 @@ export type GaugeReader = () => number | readonly { readonly labels: Record<stri
 
 export interface MetricsRegistry {
   readonly hot: HotCounters;
-  count(name: MetricName, labels?: Record<string, string>, by?: number): void;
-  observe(name: MetricName, value: number, labels?: Record<string, string>): void;
+  count(name: MetricName, labels?: Labels, by?: number): void;
+  observe(name: MetricName, value: number, labels?: Labels): void;
   /** Registers what a gauge reports; later registrations replace earlier ones. */
   gauge(name: MetricName, read: GaugeReader): void;
   /** Prometheus text format. */
@@ -70,8 +71,8 @@ export const createMetricsRegistry = (): MetricsRegistry => {
     pingsSkipped: 0,
     published: 0,
   };
-  const counters = new Map<MetricName, Counter>();
-  const histograms = new Map<MetricName, Histogram>();
+  const counters = new Map<MetricName, CounterTally>();
+  const histograms = new Map<MetricName, TalliedHistogram>();
   const readers = new Map<MetricName, GaugeReader>();
 
   for (const [key, declaration] of Object.entries(metricDeclarations)) {
@@ -81,9 +82,17 @@ export const createMetricsRegistry = (): MetricsRegistry => {
       const field = HOT[name] ?? HOT_MS[name];
       const scale = name in HOT_MS ? 1 / 1000 : 1;
       if (field === undefined) {
-        const metric = new Counter(base);
-        for (const value of declaration.known ?? []) metric.inc({ [declaration.labels[0]!]: value }, 0);
-        counters.set(name, metric);
+        const tally = createCounterTally(declaration.labels);
+        for (const value of declaration.known ?? []) tally.add({ [declaration.labels[0]!]: value }, 0);
+        if (declaration.labels.length === 0) tally.add(undefined, 0);
+        counters.set(name, tally);
+        new Counter({
+          ...base,
+          collect() {
+            this.reset();
+            for (const { labels, value } of tally.counts()) this.inc(labels, value);
+          },
+        });
       } else
         new Counter({
           ...base,
@@ -93,7 +102,7 @@ export const createMetricsRegistry = (): MetricsRegistry => {
           },
         });
     } else if (declaration.type === 'histogram') {
-      histograms.set(name, new Histogram({ ...base, buckets: [...(declaration.buckets ?? [])] }));
+      histograms.set(name, new TalliedHistogram({ ...base, buckets: [...(declaration.buckets ?? [])] }));
     } else {
       new Gauge({
         ...base,
@@ -113,16 +122,14 @@ export const createMetricsRegistry = (): MetricsRegistry => {
   return {
     hot,
     count(name, labels, by = 1) {
-      const metric = counters.get(name);
-      if (metric === undefined) throw new TypeError(`${name} is not a labelled counter`);
-      if (labels === undefined) metric.inc(by);
-      else metric.inc(labels, by);
+      const tally = counters.get(name);
+      if (tally === undefined) throw new TypeError(`${name} is not a labelled counter`);
+      tally.add(labels, by);
     },
     observe(name, value, labels) {
-      const metric = histograms.get(name);
-      if (metric === undefined) throw new TypeError(`${name} is not a histogram`);
-      if (labels === undefined) metric.observe(value);
-      else metric.observe(labels, value);
+      const histogram = histograms.get(name);
+      if (histogram === undefined) throw new TypeError(`${name} is not a histogram`);
+      histogram.note(value, labels);
     },
     gauge(name, read) {
       readers.set(name, read);
