@@ -10,7 +10,7 @@ export interface Access {
 
 export const createAccess = (rightsOf: (channel: string) => NamespaceRights): Access => {
   const may: Access['may'] = (verb, who, channel, standing) =>
-    decide(verb, who, channel, rightsOf(channel), standing) === 'granted';
+    decide(verb, who, channel, rightsOf, standing) === 'granted';
   return {
     may,
     require(verb, who, channel, standing) {

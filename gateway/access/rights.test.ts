@@ -19,12 +19,13 @@ const RIGHT: Readonly<Record<Verb, keyof NamespaceRights>> = {
   presence: 'membersAccess',
   history: 'historyAccess',
 };
-const rightsOf = (audience: Audience): NamespaceRights => ({
+const all = (audience: Audience): NamespaceRights => ({
   subscribe: audience,
   publish: audience,
   membersAccess: audience,
   historyAccess: audience,
 });
+const rightsOf = (audience: Audience) => (): NamespaceRights => all(audience);
 
 const CHANNEL = 'chat:lobby';
 /** What the token says of the verb: no token, nothing, a list that covers the channel, one that does not, an empty one. */
@@ -90,15 +91,17 @@ describe('decide', () => {
       const who = whoWith(verb, list);
       // The rights to the other verbs have no say.
       for (const others of AUDIENCES) {
-        const rights = { ...rightsOf(others), [RIGHT[verb]]: audience };
-        expect(decide(verb, who, CHANNEL, rights, { subscribed })).toBe(decision);
+        const rights = { ...all(others), [RIGHT[verb]]: audience };
+        expect(decide(verb, who, CHANNEL, () => rights, { subscribed })).toBe(decision);
       }
     },
   );
 
   it.each(VERBS)('%s is not granted by the lists of the other verbs', (verb) => {
-    const all = createGrant(['*'], 'ada');
-    const grants: Grants = Object.fromEntries(VERBS.filter((other) => other !== verb).map((other) => [other, all]));
+    const everything = createGrant(['*'], 'ada');
+    const grants: Grants = Object.fromEntries(
+      VERBS.filter((other) => other !== verb).map((other) => [other, everything]),
+    );
     const who: Who = { kind: 'user', user: 'ada', grants };
     expect(decide(verb, who, CHANNEL, rightsOf('nobody'), { subscribed: true })).toBe('denied');
   });

@@ -56,18 +56,19 @@ const byAudience = (audience: Audience, who: Who, { subscribed }: ChannelStandin
 
 /**
  * A list of the token decides alone, whether it gives more than the namespace or less; without one the namespace does.
- * `subscribers` means whoever this connection already lets listen to the channel, with or without a user: who may hear may answer.
+ * The namespace is looked up only where it decides. `subscribers` means whoever this connection already lets listen to the
+ * channel, with or without a user: who may hear may answer.
  */
 export const decide = (
   verb: Verb,
   who: Who,
   channel: string,
-  rights: NamespaceRights,
+  rightsOf: (channel: string) => NamespaceRights,
   standing: ChannelStanding,
 ): Decision => {
   const grants = who.kind === 'user' ? who.grants : undefined;
   if (verb === 'subscribe' && (standing.byServer === true || grants?.channels?.has(channel) === true)) return 'granted';
   const grant = grants?.[verb];
-  const isGranted = grant === undefined ? byAudience(rights[RIGHT_OF[verb]], who, standing) : grant(channel);
+  const isGranted = grant === undefined ? byAudience(rightsOf(channel)[RIGHT_OF[verb]], who, standing) : grant(channel);
   return isGranted ? 'granted' : 'denied';
 };

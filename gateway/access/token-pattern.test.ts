@@ -30,6 +30,9 @@ describe('createGrant', () => {
     [['user:{user}'], 'user:ada', true],
     [['user:{user}'], 'user:bob', false],
     [['{user}:*'], 'ada:x', true],
+    [['default:*'], 'lobby', true],
+    [['default:*'], ':lobby', true],
+    [['default:*'], 'chat:lobby', false],
   ] as const)('%j covers %s: %s', (patterns, name, covered) => {
     expect(createGrant(patterns, 'ada')(name)).toBe(covered);
   });
@@ -44,17 +47,22 @@ describe('createGrant', () => {
     },
   );
 
+  it('a user named like the default namespace does not get its channels by a pattern with {user}', () => {
+    const granted = createGrant(['{user}:*', 'user:{user}'], 'default');
+    for (const name of ['lobby', ':lobby', 'default:lobby']) expect(granted(name)).toBe(false);
+    expect(granted('user:default')).toBe(true);
+    expect(createGrant(['{user}:*', 'default:*'], 'default')('lobby')).toBe(true);
+  });
+
   it('grants exactly what the definition says, whatever the length of the list', () => {
     const pattern = fc.oneof(
       channel,
-      fc.constant('*'),
+      fc.constantFrom('*', 'default:*'),
       channel.map((name) => `${name.replaceAll(':', '')}x:*`),
     );
     fc.assert(
       fc.property(fc.array(pattern, { maxLength: 20 }), channel, (patterns, name) => {
-        const isCovered = patterns.some(
-          (one) => one === '*' || one === name || (name.includes(':') && one === `${namespaceOf(name)}:*`),
-        );
+        const isCovered = patterns.some((one) => one === '*' || one === name || one === `${namespaceOf(name)}:*`);
         expect(createGrant(patterns, 'ada')(name)).toBe(isCovered);
       }),
     );
