@@ -15,8 +15,8 @@ export interface IdentityCache {
 export const createIdentityCache = (capacity: number): IdentityCache => {
   const entries = new Map<string, Identity>();
   return {
-    // The whole digest: whoever found another token with its hash would take over the identity.
-    keyOf: (token) => hash('sha256', token, 'base64'),
+    // The whole digest: whoever found another token with its hash would take over the identity. None where nothing is kept.
+    keyOf: (token) => (capacity === 0 ? '' : hash('sha256', token, 'base64')),
     get(key) {
       const identity = entries.get(key);
       if (identity === undefined) return undefined;

@@ -47,13 +47,17 @@ const decodeSegment = (segment: string): string => {
   return text.includes(REPLACEMENT) ? utf8.decode(bytes) : text;
 };
 
-/** Why a segment is no JSON object in which every member stands once (RFC 7519 §4), or its text. */
-const objectProblem = (segment: string): { readonly problem: string } | { readonly text: string } => {
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * Why a segment is no JSON object in which every member stands once (RFC 7519 §4), or its text. `parsed` is its value where
+ * somebody has parsed it before.
+ */
+const objectProblem = (segment: string, parsed?: unknown): { readonly problem: string } | { readonly text: string } => {
   try {
     const text = decodeSegment(segment);
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      return { problem: 'expected a JSON object' };
+    // A lenient parser made an object of it: then it is the same text, or not UTF-8 and refused above.
+    if (!isObject(parsed) && !isObject(JSON.parse(text))) return { problem: 'expected a JSON object' };
     return repeatedMember(text) ? { problem: 'expected every member once' } : { text };
   } catch {
     return { problem: 'expected a JSON object' };
@@ -98,9 +102,9 @@ export const parseToken = (token: string): ParsedToken => {
   return parsed.kind === 'parsed' && token.endsWith('.') ? malformed('expected a signature') : parsed;
 };
 
-/** What is wrong with the form of the claims, or undefined. Asked once the signature holds. */
-export const claimsProblem = (token: string): string | undefined => {
+/** What is wrong with the form of the claims, or undefined. Asked once the signature holds; `claims` are what the library read. */
+export const claimsProblem = (token: string, claims?: unknown): string | undefined => {
   const start = token.indexOf('.') + 1;
-  const read = objectProblem(token.slice(start, token.indexOf('.', start)));
+  const read = objectProblem(token.slice(start, token.indexOf('.', start)), claims);
   return 'problem' in read ? `claims: ${read.problem}` : undefined;
 };

@@ -66,6 +66,8 @@ type Opened =
 
 interface Presented {
   readonly token: string;
+  /** Under which its identity is remembered. */
+  readonly cacheKey: string;
   readonly header: TokenHeader;
   readonly isAwaited: () => boolean;
 }
@@ -112,8 +114,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
   let generation = 0;
 
   const check = (
-    token: string,
-    algorithm: Algorithm,
+    { token, cacheKey, header: { algorithm } }: Presented,
     candidates: readonly VerificationKey[],
     foundIn: number,
   ): TokenOutcome => {
@@ -121,12 +122,12 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       const opened = openWith(token, algorithm, key);
       if (opened === undefined) continue;
       if (opened.kind === 'invalid') return opened;
-      const problem = claimsProblem(token);
+      const problem = claimsProblem(token, opened.claims);
       if (problem !== undefined) return { kind: 'invalid', message: problem };
       const identity = readClaims(opened.claims, options);
       if (typeof identity === 'string') return { kind: 'invalid', message: identity };
       const outcome = judge(identity);
-      if (outcome.kind === 'valid' && foundIn === generation) cache.set(cache.keyOf(token), identity);
+      if (outcome.kind === 'valid' && foundIn === generation) cache.set(cacheKey, identity);
       return outcome;
     }
     const problem = claimsProblem(token);
@@ -137,8 +138,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     if (found === 'unavailable') return NO_ISSUER;
     if (found.length === 0) return NO_KEY;
     const foundIn = generation;
-    const { token, header, isAwaited } = presented;
-    return budget.run(() => (isAwaited() ? check(token, header.algorithm, found, foundIn) : ABANDONED));
+    return budget.run(() => (presented.isAwaited() ? check(presented, found, foundIn) : ABANDONED));
   };
 
   const verifyPresented = (presented: Presented): TokenOutcome | Promise<TokenOutcome> => {
@@ -165,7 +165,8 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
 
   return {
     verify(token, isAwaited = () => true) {
-      const known = cache.get(cache.keyOf(token));
+      const cacheKey = cache.keyOf(token);
+      const known = cache.get(cacheKey);
       if (known !== undefined) {
         // The key that verified it may have been withdrawn.
         jwks?.renewIfOld();
@@ -175,7 +176,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       }
       const parsed = parseToken(token);
       if (parsed.kind === 'malformed') return counted({ kind: 'invalid', message: parsed.message });
-      const outcome = verifyPresented({ token, header: parsed.header, isAwaited });
+      const outcome = verifyPresented({ token, cacheKey, header: parsed.header, isAwaited });
       return outcome instanceof Promise ? outcome.then(counted) : counted(outcome);
     },
     forget() {
