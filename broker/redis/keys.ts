@@ -23,6 +23,8 @@ export interface KeySpace {
   /** Classic pub/sub of a cluster is copied to every node, sharded pub/sub stays with the owner of the slot. */
   readonly notifyCommand: 'PUBLISH' | 'SPUBLISH';
   of(channel: string): ChannelKeys;
+  /** The partition alone, without the names. */
+  partitionOf(channel: string): number;
   /** Hash of a session (lua/session-save.lua). */
   ofSession(session: string): { readonly partition: number; readonly key: string };
   /** Of a limit over all nodes: the window of a budget, or who holds how much. */
@@ -73,6 +75,7 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
     scopeOf,
     roundsOf,
     notifyCommand: reach === 'slot' ? 'SPUBLISH' : 'PUBLISH',
+    partitionOf,
     of(channel) {
       const partition = partitionOf(channel);
       const base = bases[partition]!;

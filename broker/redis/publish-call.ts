@@ -2,7 +2,7 @@
 //
 // The command is encoded here, as one buffer, because ioredis would build it from some ten strings per publication.
 import { BrokerUnavailableError, type ChannelPosition, type PublishResult } from '../broker.ts';
-import type { PublishRequest } from '../publication.ts';
+import type { HistoryBounds, PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
 
@@ -43,7 +43,10 @@ export const toPending = (
 
 export const bytesOf = ({ request, keyBytes }: PendingPublish): number => recordBytes(keyBytes, request.body.length);
 
-const bulk = (text: string): string => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+const bulkOf = (text: string, bytes: number): string => `$${bytes}\r\n${text}\r\n`;
+const bulk = (text: string): string => bulkOf(text, Buffer.byteLength(text));
+/** Digits, flags and commands: as many bytes as characters. */
+const asciiBulk = (text: string): string => bulkOf(text, text.length);
 
 const groupByChannel = (publishes: readonly PendingPublish[]): PendingPublish[][] => {
   const groups = new Map<string, PendingPublish[]>();
@@ -53,6 +56,27 @@ const groupByChannel = (publishes: readonly PendingPublish[]): PendingPublish[][
     else group.push(publish);
   }
   return [...groups.values()];
+};
+
+const DOLLAR = 36;
+const ZERO = 48;
+const CR = 13;
+const LF = 10;
+
+/** Writes `$<length>\r\n` and returns the position behind it: digit by digit, because a call into the engine costs more. */
+const writeBulkHead = (frame: Buffer, at: number, length: number): number => {
+  let digits = 1;
+  for (let rest = length; rest >= 10; rest = Math.floor(rest / 10)) digits += 1;
+  frame[at] = DOLLAR;
+  let rest = length;
+  for (let place = at + digits; place > at; place -= 1) {
+    frame[place] = ZERO + (rest % 10);
+    rest = Math.floor(rest / 10);
+  }
+  const end = at + digits + 1;
+  frame[end] = CR;
+  frame[end + 1] = LF;
+  return end + 2;
 };
 
 /** Keys and arguments as in the header of publish.lua. The newest request of a channel decides its history bounds. */
@@ -65,12 +89,21 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   let routingKey = '';
   let rounds = '';
   let binaryBytes = 0;
+  // Channels of a namespace share their bounds.
+  let bounds: HistoryBounds | undefined;
+  let boundsText = '';
   for (const group of groups) {
     const { channel, history } = group.at(-1)!.request;
     const names = settings.keySpace.of(channel);
     routingKey ||= names.meta;
     rounds = names.rounds;
-    keys += bulk(names.meta) + bulk(names.stream);
+    // The three names of a channel differ in one letter.
+    const nameBytes = Buffer.byteLength(names.meta);
+    keys += bulkOf(names.meta, nameBytes) + bulkOf(names.stream, nameBytes);
+    if (history !== bounds) {
+      bounds = history;
+      boundsText = asciiBulk(String(history.size)) + asciiBulk(String(history.ttlMs));
+    }
     let flags = '';
     for (const publish of group) {
       const { messageId } = publish.request;
@@ -83,7 +116,7 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
       // Length line and line ends of a record: at most 16 bytes around it.
       binaryBytes += bytesOf(publish) + 16;
     }
-    plans += bulk(names.topic) + bulk(String(history.size)) + bulk(String(history.ttlMs)) + bulk(flags);
+    plans += bulkOf(names.topic, nameBytes) + boundsText + asciiBulk(flags);
   }
 
   const keyCount = groups.length * 2 + seenCount + 1;
@@ -97,10 +130,10 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   for (const group of groups) {
     for (const publish of group) {
       const { request, keyBytes } = publish;
-      at += frame.write(`$${bytesOf(publish)}\r\n`, at, 'latin1');
+      at = writeBulkHead(frame, at, bytesOf(publish));
       at = writeRecord(frame, at, keyBytes, request.key, request.timeMs, request.body);
-      frame[at] = 13;
-      frame[at + 1] = 10;
+      frame[at] = CR;
+      frame[at + 1] = LF;
       at += 2;
     }
   }
@@ -109,6 +142,27 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
 
 /** Whether the line of a channel is an answer with positions; otherwise nothing of it was appended. */
 export const hasPositions = (line: string): boolean => !line.startsWith('!') && !line.startsWith('?');
+
+interface Line {
+  readonly epoch: string;
+  /** Newest offset of the channel after the call. */
+  readonly last: number;
+  /** By index in the group; undefined when there is none. */
+  readonly duplicates: ReadonlyMap<number, PublishResult> | undefined;
+}
+
+const readLine = (line: string): Line => {
+  const space = line.indexOf(' ');
+  const last = Number(line.slice(0, space));
+  const next = line.indexOf(' ', space + 1);
+  if (next === -1) return { epoch: line.slice(space + 1), last, duplicates: undefined };
+  const duplicates = new Map<number, PublishResult>();
+  const words = line.slice(next + 1).split(' ');
+  for (let i = 0; i < words.length; i += 3) {
+    duplicates.set(Number(words[i]), { offset: Number(words[i + 1]), epoch: words[i + 2]!, duplicate: true });
+  }
+  return { epoch: line.slice(space + 1, next), last, duplicates };
+};
 
 /**
  * Settles a channel's publications from its line of the result. Returns the error when nothing was appended.
@@ -121,16 +175,11 @@ export const settleGroup = (
   onAppended: (request: PublishRequest, position: ChannelPosition) => void,
 ): Error | undefined => {
   if (line.startsWith('!')) return new Error(line.slice(1));
-  const words = line.split(' ');
-  const epoch = words[1]!;
-  const duplicates = new Map<number, PublishResult>();
-  for (let i = 2; i < words.length; i += 3) {
-    duplicates.set(Number(words[i]), { offset: Number(words[i + 1]), epoch: words[i + 2]!, duplicate: true });
-  }
-  let offset = Number(words[0]) - (group.length - duplicates.size);
+  const { epoch, last, duplicates } = readLine(line);
+  let offset = last - (group.length - (duplicates?.size ?? 0));
   for (let i = 0; i < group.length; i += 1) {
     const publish = group[i]!;
-    const duplicate = duplicates.get(i);
+    const duplicate = duplicates?.get(i);
     const result = duplicate ?? { epoch, offset: (offset += 1), duplicate: false };
     if (duplicate === undefined) onAppended(publish.request, result);
     if (shortfall === undefined) publish.resolve(result);

@@ -141,7 +141,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
   };
 
   const decide = (channel: string, answer: string): Promise<void> =>
-    rounds.decide(keySpace.of(channel).partition, answer);
+    rounds.decide(keySpace.partitionOf(channel), answer);
 
   const ownTail = createOwnTail();
   const topology = createTopology(target, { reconnectDelayMs, onError });
@@ -195,7 +195,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     timeoutMs: options.restoreTimeoutMs ?? DEFAULT_RESTORE_TIMEOUT_MS,
     onError,
   });
-  const history = createHistoryRouter((channel) => shards.of(keySpace.of(channel).partition));
+  const history = createHistoryRouter((channel) => shards.of(keySpace.partitionOf(channel)));
   const probeChannel = createProbeChannels();
   const sessions = createRedisSessions({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
   const limits = createRedisLimits({
@@ -241,12 +241,12 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       });
     },
     publish(request) {
-      const shard = shards.of(keySpace.of(request.channel).partition);
+      const shard = shards.of(keySpace.partitionOf(request.channel));
       if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
       return shard.publisher.publish(request);
     },
     publishEphemeral(request) {
-      const shard = shards.of(keySpace.of(request.channel).partition);
+      const shard = shards.of(keySpace.partitionOf(request.channel));
       if (shard === undefined) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
       return shard.ephemeral.publish(request);
     },
@@ -264,7 +264,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
       return Promise.resolve();
     },
     probeChannels: (prefix) => shards.firstPartitions().map((partition) => probeChannel(prefix, partition)),
-    renewSubscriber: (channel, reason) => shards.of(keySpace.of(channel).partition)?.subscriberLink.reset(reason),
+    renewSubscriber: (channel, reason) => shards.of(keySpace.partitionOf(channel))?.subscriberLink.reset(reason),
     health: () => (closed ? { state: 'degraded', affected: 'both', reason: 'closed' } : currentHealth()),
     close: () => (closing ??= close()),
   };

@@ -31,6 +31,8 @@ export const createShards = (options: ShardsOptions): Shards => {
   const byUrl = new Map<string, Shard>();
   let current: Owners = new Array<undefined>(PARTITIONS).fill(undefined);
   let started = false;
+  // Asked for every client that connects.
+  let complete = false;
   // Keeps the subscriptions of partitions without an owner; never connected.
   const limbo = createSubscriber({
     redis: () => {
@@ -76,7 +78,7 @@ export const createShards = (options: ShardsOptions): Shards => {
     of,
     subscriberOf,
     firstPartitions: () => [...new Set(current)].filter((url) => url !== undefined).map((url) => current.indexOf(url)),
-    isComplete: () => current.every((url) => url !== undefined),
+    isComplete: () => complete,
     apply(owners) {
       const moved: SubscriberEntry[] = [];
       const losers = new Set<Subscriber>();
@@ -93,6 +95,7 @@ export const createShards = (options: ShardsOptions): Shards => {
         created.push(shard);
       }
       current = owners;
+      complete = owners.every((url) => url !== undefined);
       if (started && moved.length > 0) options.onMoved(MOVED);
       started = true;
       handOver(moved);

@@ -5,7 +5,7 @@ import { MAX_BATCH_COMMANDS } from '../../protocol/limits.ts';
 import { describeProblems } from '../../protocol/validate.ts';
 import type { ApiKey } from '../access/api-keys.ts';
 import type { ApiKeyLimits } from '../access/limits/api-key-limits.ts';
-import type { Publishing, WrittenContent } from '../channels/publishing.ts';
+import type { Published, Publishing, WrittenContent } from '../channels/publishing.ts';
 import { Failure } from '../failure.ts';
 import { json } from './answers.ts';
 import type { ApiRoute } from './api-route.ts';
@@ -76,24 +76,49 @@ export const createPublishRoutes = ({
     return content;
   };
 
-  const publishTo = async (
+  /** Hands the publication over. Throws `Failure` permissionDenied. */
+  const begin = (
     key: ApiKey,
     channel: string,
     content: WrittenContent,
-    { messageId, ack }: PublishBody,
-  ): Promise<PublishAnswer> => {
+    { messageId }: PublishBody,
+  ): Promise<Published> => {
     if (!key.may('publish', channel)) {
       throw new Failure('permissionDenied', `the API key ${key.name} may not publish to ${channel}`);
     }
-    const result = await publishing.publish({ channel, content, messageId, source: 'http' });
-    const answer = { channel, epoch: result.epoch, offset: result.offset, duplicate: result.duplicate };
-    if (ack !== 'fanout') return answer;
+    return publishing.publish({ channel, content, messageId, source: 'http' });
+  };
+
+  const withReach = async (answer: PublishAnswer, result: Published): Promise<PublishAnswer> => {
     // Without a position nobody can tell when it was sent: who listens now.
-    if (result.epoch === undefined) {
-      const { nodes, subscribers } = await cluster.channel(channel);
-      return { ...answer, nodes, subscribers };
+    if (result.epoch !== undefined) return { ...answer, ...(await cluster.reached(answer.channel, result)) };
+    const { nodes, subscribers } = await cluster.channel(answer.channel);
+    return { ...answer, nodes, subscribers };
+  };
+
+  const answerWith = (
+    channel: string,
+    result: Published,
+    { ack }: PublishBody,
+  ): PublishAnswer | Promise<PublishAnswer> => {
+    const { epoch, offset, duplicate } = result;
+    const answer = { channel, epoch, offset, duplicate };
+    return ack === 'fanout' ? withReach(answer, result) : answer;
+  };
+
+  /** The answer, with what went wrong in its place. One promise for each publication of a batch. Never rejects. */
+  const publishOne = async (
+    key: ApiKey,
+    channel: string,
+    content: WrittenContent,
+    body: PublishBody,
+  ): Promise<PublishAnswer | ItemError> => {
+    try {
+      const answer = answerWith(channel, await begin(key, channel, content, body), body);
+      return answer instanceof Promise ? await answer : answer;
+    } catch (thrown) {
+      return itemError(channel, toFailure(thrown));
     }
-    return { ...answer, ...(await cluster.reached(channel, result)) };
   };
 
   /** One result per channel; an error of one does not touch the others. */
@@ -103,24 +128,10 @@ export const createPublishRoutes = ({
     content: WrittenContent,
     body: PublishBody,
   ): Promise<PublishResults> => ({
-    results: await Promise.all(
-      channels.map((channel) =>
-        publishTo(key, channel, content, body).catch((thrown: unknown) => itemError(channel, toFailure(thrown))),
-      ),
-    ),
+    results: await Promise.all(channels.map((channel) => publishOne(key, channel, content, body))),
   });
 
-  // `async`, so that what `write` throws is a rejection; it runs up to the broker before it first waits.
-  const publish = async (
-    key: ApiKey,
-    body: PublishBody,
-    copies: CopyBudget,
-  ): Promise<PublishAnswer | PublishResults> => {
-    const content = write(body, copies);
-    if (body.channels !== undefined) return publishToAll(key, body.channels, content, body);
-    return publishTo(key, body.channel, content, body);
-  };
-
+  /** Runs up to the broker before it returns, so that order is kept. Never rejects. */
   const runItem = (
     key: ApiKey,
     item: BatchItem,
@@ -130,7 +141,14 @@ export const createPublishRoutes = ({
       return Promise.resolve(itemError(undefined, new Failure(item.error, describeProblems(item.problems))));
     }
     const { publish: body } = item;
-    return publish(key, body, copies).catch((thrown: unknown) => itemError(body.channel, toFailure(thrown)));
+    let content: WrittenContent;
+    try {
+      content = write(body, copies);
+    } catch (thrown) {
+      return Promise.resolve(itemError(body.channel, toFailure(thrown)));
+    }
+    if (body.channels !== undefined) return publishToAll(key, body.channels, content, body);
+    return publishOne(key, body.channel, content, body);
   };
 
   return [
@@ -141,7 +159,10 @@ export const createPublishRoutes = ({
       async handle({ request, key }) {
         const body = accepted(parsePublish(parseJson(request.body)));
         apiKeyLimits.takePublications(key.name, body.channels?.length ?? 1);
-        return json(await publish(key, body, createCopyBudget()));
+        const content = write(body, createCopyBudget());
+        if (body.channels !== undefined) return json(await publishToAll(key, body.channels, content, body));
+        const result = await begin(key, body.channel, content, body);
+        return json(await answerWith(body.channel, result, body));
       },
     },
     {

@@ -65,6 +65,8 @@ const bodyOf = ({ data, key, publisher }: Content, timeMs: number): Buffer => {
   return Buffer.from(`${text}"time":${timeMs}}`);
 };
 
+const LABELS_OF = { http: { source: 'http' }, client: { source: 'client' } } as const;
+
 /** The name under which a failed publish is counted. */
 const failureName = (thrown: unknown): string => {
   if (thrown instanceof Failure) return thrown.code.name;
@@ -76,28 +78,39 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
     metrics.count('weir_publish_errors_total', { name: failureName(thrown) });
   };
 
+  /** `undefined` while the message is not too large. */
+  const sizeProblem = ({ maxMessageBytes }: NamespaceConfig, body: Buffer): Failure | undefined => {
+    if (maxMessageBytes === undefined || body.length <= maxMessageBytes) return undefined;
+    const message = `data: expected a message of at most ${maxMessageBytes} bytes, got ${body.length}`;
+    return new Failure('limitExceeded', message);
+  };
+
+  // One function and one promise beside the broker's: there are tens of thousands of these per second.
   const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<Published> => {
-    const namespace = namespaceOf(channel);
-    const { body, timeMs, key } = content;
-    if (namespace.maxMessageBytes !== undefined && body.length > namespace.maxMessageBytes) {
-      const message = `data: expected a message of at most ${namespace.maxMessageBytes} bytes, got ${body.length}`;
-      throw new Failure('limitExceeded', message);
+    try {
+      const namespace = namespaceOf(channel);
+      const { body, timeMs, key } = content;
+      const tooLarge = sizeProblem(namespace, body);
+      if (tooLarge !== undefined) throw tooLarge;
+      const startedMs = clock.monotonicMs();
+      load.handlePublishing(source);
+      const result: Published =
+        namespace.class === 'ephemeral'
+          ? await broker.publishEphemeral({ channel, body, timeMs }).then(() => ({ duplicate: false }))
+          : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
+      const durationMs = clock.monotonicMs() - startedMs;
+      load.handlePublished(durationMs);
+      metrics.observe('weir_publish_duration_seconds', durationMs / 1000);
+      if (result.duplicate) metrics.count('weir_publications_duplicate_total');
+      else {
+        metrics.hot.published++;
+        metrics.count('weir_publications_total', LABELS_OF[source]);
+      }
+      return result;
+    } catch (thrown) {
+      countFailure(thrown);
+      throw thrown;
     }
-    const startedMs = clock.monotonicMs();
-    load.handlePublishing(source);
-    const result: Published =
-      namespace.class === 'ephemeral'
-        ? await broker.publishEphemeral({ channel, body, timeMs }).then(() => ({ duplicate: false }))
-        : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
-    const durationMs = clock.monotonicMs() - startedMs;
-    load.handlePublished(durationMs);
-    metrics.observe('weir_publish_duration_seconds', durationMs / 1000);
-    if (result.duplicate) metrics.count('weir_publications_duplicate_total');
-    else {
-      metrics.hot.published++;
-      metrics.count('weir_publications_total', { source });
-    }
-    return result;
   };
 
   return {
@@ -110,10 +123,6 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
         throw thrown;
       }
     },
-    publish: (order) =>
-      publish(order).catch((thrown: unknown) => {
-        countFailure(thrown);
-        throw thrown;
-      }),
+    publish,
   };
 };

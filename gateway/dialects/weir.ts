@@ -1,5 +1,4 @@
 // The native dialect `weir.v1.json`: JSON objects, or arrays of them, in text frames (protocol §1, §3, §4).
-import type { Publication } from '../../broker/publication.ts';
 import { parseCommand } from '../../protocol/command-validators.ts';
 import { MAX_COMMANDS_PER_FRAME } from '../../protocol/limits.ts';
 import { type Decoded, type Dialect, isGap, type LogEntry } from './dialect.ts';
@@ -14,8 +13,6 @@ const MAX_BATCH_BYTES = 64 * 1024;
 const COMMA = 0x2c;
 const OPEN = 0x5b;
 const CLOSE = 0x5d;
-/** The field of the largest offset plus the comma behind it. */
-const MAX_OFFSET_BYTES = 26;
 
 const decodeOne = (value: unknown): Decoded => parseCommand(value);
 
@@ -37,47 +34,71 @@ const decode = (frame: string): readonly Decoded[] => {
   return value.map(decodeOne);
 };
 
-const OFFSET_FIELD = '"offset":';
+/** One message or receipt of a batch. A body is a JSON object of its own: without its opening brace it continues `text`. */
+interface Part {
+  readonly text: string;
+  readonly textBytes: number;
+  readonly body: Buffer | undefined;
+}
 
-/** Writes one entry at `at`; returns the position behind it. `prefix` is everything up to the offset. */
-const writeEntry = (target: Buffer, at: number, prefix: Buffer, encoded: Publication | Buffer): number => {
-  if (Buffer.isBuffer(encoded)) return at + encoded.copy(target, at);
-  let end = at + prefix.copy(target, at);
-  if (encoded.offset > 0) {
-    end += target.write(`${OFFSET_FIELD}${encoded.offset}`, end, 'latin1');
-    target[end++] = COMMA;
+/** What stands before the offset in every message of a channel. */
+const prefixOf = (channel: string): string => `{"type":"message","channel":${JSON.stringify(channel)},`;
+
+const partOf = (entry: LogEntry, channel: string, prefix: string, prefixBytes: number): Part => {
+  if (isGap(entry)) {
+    const text = JSON.stringify({ type: 'gap', channel, ...entry });
+    return { text, textBytes: Buffer.byteLength(text), body: undefined };
   }
-  // The body is a JSON object of its own: without its opening brace it continues ours.
-  return end + encoded.body.copy(target, end, 1);
+  const position = entry.offset > 0 ? `"offset":${entry.offset},` : '';
+  return { text: prefix + position, textBytes: prefixBytes + position.length, body: entry.body };
+};
+
+const bytesOf = ({ textBytes, body }: Part): number => (body === undefined ? textBytes : textBytes + body.length - 1);
+
+/** Writes a part at `at`; returns the position behind it. */
+const writePart = (target: Buffer, at: number, { text, textBytes, body }: Part): number => {
+  // The body first: the last byte of the text takes the place of its brace. Cutting that off would cost a view of the body.
+  if (body !== undefined) target.set(body, at + textBytes - 1);
+  target.write(text, at, textBytes === text.length ? 'latin1' : 'utf8');
+  return body === undefined ? at + textBytes : at + textBytes + body.length - 1;
+};
+
+/** A single part as it is, several as an array. `bytes` is the sum of the parts. */
+const frameOf = (parts: readonly Part[], bytes: number): Buffer => {
+  if (parts.length === 1) {
+    const frame = Buffer.allocUnsafe(bytes);
+    writePart(frame, 0, parts[0]!);
+    return frame;
+  }
+  const frame = Buffer.allocUnsafe(bytes + parts.length + 1);
+  frame[0] = OPEN;
+  let at = 1;
+  for (let index = 0; index < parts.length; index++) {
+    if (index > 0) frame[at++] = COMMA;
+    at = writePart(frame, at, parts[index]!);
+  }
+  frame[at] = CLOSE;
+  return frame;
 };
 
 const encodeBatch = (channel: string, entries: readonly LogEntry[]): readonly Buffer[] => {
-  const prefix = Buffer.from(`{"type":"message","channel":${JSON.stringify(channel)},`);
+  const prefix = prefixOf(channel);
+  const prefixBytes = Buffer.byteLength(prefix);
   const frames: Buffer[] = [];
-  let parts: (Publication | Buffer)[] = [];
+  let parts: Part[] = [];
   let bytes = 0;
-  const closeFrame = (): void => {
-    const frame = Buffer.allocUnsafe(bytes + parts.length + 2);
-    const isBatch = parts.length > 1;
-    let at = 0;
-    if (isBatch) frame[at++] = OPEN;
-    for (const [index, part] of parts.entries()) {
-      if (index > 0) frame[at++] = COMMA;
-      at = writeEntry(frame, at, prefix, part);
-    }
-    if (isBatch) frame[at++] = CLOSE;
-    frames.push(frame.subarray(0, at));
-    parts = [];
-    bytes = 0;
-  };
   for (const entry of entries) {
-    const part = isGap(entry) ? Buffer.from(JSON.stringify({ type: 'gap', channel, ...entry })) : entry;
-    const size = isGap(entry) ? (part as Buffer).length : prefix.length + MAX_OFFSET_BYTES + entry.body.length;
-    if (parts.length > 0 && bytes + size > MAX_BATCH_BYTES) closeFrame();
+    const part = partOf(entry, channel, prefix, prefixBytes);
+    const size = bytesOf(part);
+    if (parts.length > 0 && bytes + size > MAX_BATCH_BYTES) {
+      frames.push(frameOf(parts, bytes));
+      parts = [];
+      bytes = 0;
+    }
     parts.push(part);
     bytes += size;
   }
-  closeFrame();
+  if (parts.length > 0) frames.push(frameOf(parts, bytes));
   return frames;
 };
 
