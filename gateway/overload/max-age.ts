@@ -42,9 +42,10 @@ export const createMaxAge = ({ connections, departures, settings, random, clock 
       let index = 0;
       for (const connection of connections) {
         if (index === count) return;
-        // This one was opened so late that no later one can be due.
-        if (connection.agesAtMs - 2 * jitterMs > nowMs) return;
-        if (connection.agesAtMs > nowMs || connection.departure !== null || connection.state !== 'connected') continue;
+        const { agesAtMs } = connection;
+        // This one, and so every later one, has no age or was opened so late that none can be due.
+        if (agesAtMs === null || agesAtMs - 2 * jitterMs > nowMs) return;
+        if (agesAtMs > nowMs || connection.departure !== null || connection.state !== 'connected') continue;
         departures.ask(connection, timesAt(index++, spread, random()), 'max_age');
       }
     },

@@ -13,7 +13,7 @@ export const movable = (state: ConnectionState = 'connected'): RecordingMovable 
   return {
     state,
     departure: null,
-    agesAtMs: Infinity,
+    agesAtMs: null,
     asked,
     closed: undefined,
     send(message) {

@@ -115,8 +115,8 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   readonly openedAtMs: number;
   /** Set while the client has been asked to move. */
   departure: Departure | null = null;
-  /** Monotonic time at which it is to move for its age, ms; whole, as `heardAtMs`. */
-  agesAtMs = Infinity;
+  /** Monotonic time at which it is to move for its age, ms; whole, as `heardAtMs`. Null: never (Infinity would be an object). */
+  agesAtMs: number | null = null;
   /** Subscriptions that were ended while they opened and have not settled yet: they count as held until then. */
   abandonedOpenings = 0;
   /** What the commands that are being worked on stand for, bytes. */

@@ -22,17 +22,21 @@ export const createDeadlines = <T>(options: {
   readonly onExpired: (item: T) => void;
 }): Deadlines<T> => {
   const { clock, lengthMs, isDue, onExpired } = options;
-  /** Ordered by deadline, because all have the same length. */
-  let queue: { item: T; atMs: number }[] = [];
+  /** Ordered by deadline, because all have the same length. Two lists: an object for each entry is as much as a small connection. */
+  let items: T[] = [];
+  let deadlinesMs: number[] = [];
   let timer: NodeJS.Timeout | undefined;
 
   const sweep = (): void => {
     const nowMs = clock.monotonicMs();
-    const firstLater = queue.findIndex((entry) => entry.atMs > nowMs);
-    const expired = firstLater === -1 ? queue : queue.slice(0, firstLater);
-    queue = firstLater === -1 ? [] : queue.slice(firstLater);
-    for (const { item } of expired) if (isDue(item)) onExpired(item);
-    if (queue.length === 0) {
+    const firstLater = deadlinesMs.findIndex((atMs) => atMs > nowMs);
+    const count = firstLater === -1 ? items.length : firstLater;
+    if (count === 0) return;
+    const expired = items.slice(0, count);
+    items = items.slice(count);
+    deadlinesMs = deadlinesMs.slice(count);
+    for (const item of expired) if (isDue(item)) onExpired(item);
+    if (items.length === 0) {
       clearInterval(timer);
       timer = undefined;
     }
@@ -40,13 +44,15 @@ export const createDeadlines = <T>(options: {
 
   return {
     add(item) {
-      queue.push({ item, atMs: clock.monotonicMs() + lengthMs });
+      items.push(item);
+      deadlinesMs.push(clock.monotonicMs() + lengthMs);
       timer ??= setInterval(sweep, GRANULARITY_MS);
     },
     close() {
       clearInterval(timer);
       timer = undefined;
-      queue = [];
+      items = [];
+      deadlinesMs = [];
     },
   };
 };

@@ -106,7 +106,7 @@ export const createSaving = (options: SavingOptions): Saving => {
         put(record);
         batch.states.push(state);
         state.savedMovement = movementOf(state, positionOf);
-        state.savedAtMs = clock.monotonicMs();
+        state.savedAtMs = Math.round(clock.monotonicMs());
         // From now on there may be one, also when the answer does not arrive.
         state.kept = true;
       }

@@ -14,6 +14,9 @@ export interface Returning {
   readonly restored: Set<string>;
 }
 
+/** Twelve days before the node began: further back than any pause between two saves. */
+const NEVER_MS = -(2 ** 30);
+
 export interface SessionState {
   readonly connection: Connection;
   fence: number;
@@ -25,7 +28,7 @@ export interface SessionState {
   kept: boolean;
   /** `movementOf` of the newest save. */
   savedMovement: number;
-  /** Monotonic time of the newest save, ms. */
+  /** Monotonic time of the newest save, ms; whole, since fractions cost an object for each session. */
   savedAtMs: number;
   restoring: NodeJS.Timeout | undefined;
 }
@@ -37,7 +40,7 @@ export const newState = (connection: Connection): SessionState => ({
   returning: null,
   kept: false,
   savedMovement: -1,
-  savedAtMs: -Infinity,
+  savedAtMs: NEVER_MS,
   restoring: undefined,
 });
 
