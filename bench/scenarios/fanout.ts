@@ -8,13 +8,22 @@ import {
   PAYLOAD_BYTES,
   PUBLISHER_CONNECTIONS,
   type Scenario,
+  serverCpu,
 } from '../scenario.ts';
 import type { ServerName } from '../servers.ts';
 
 const SUBSCRIBERS = 1_000;
 const MAX_P99_MS = 100;
+/** The bar of deliveries per second holds with this p99, ms. */
+const BAR_P99_MS = 60;
+const SUSTAINED = 'sustained deliveries/s';
+const SUSTAINED_IN_TIME = `sustained deliveries/s with p99 <= ${BAR_P99_MS} ms`;
+const SLOW_P99 = 'p99 at 100 000 deliveries/s';
+const SLOW_CPU = 'CPU per delivery at 100 000 deliveries/s';
 /** Publications per second. */
 const RATES = [100, 500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000];
+/** 100 000 deliveries per second. */
+const SLOW_RATE = 100;
 /** npm `ws` ends between 100 and 500. */
 const FINE_RATES = [50, 100, 150, 200, 300, 500, 1_000];
 
@@ -28,8 +37,10 @@ export const fanout: Scenario = {
   title: `Fan-out: 1 channel × ${SUBSCRIBERS} subscribers × ${PAYLOAD_BYTES} B; a step passes with p99 <= ${MAX_P99_MS} ms and nothing missing`,
   servers: ['raw-uws', 'npm-ws', 'weir-redis'],
   figures: [
-    { name: 'sustained deliveries/s', unit: '/s', better: 'higher', bar: { timesRaw: 1 } },
-    { name: 'p99 at 100 000 deliveries/s', unit: 'ms', better: 'lower', bar: { value: 20 } },
+    { name: SUSTAINED, unit: '/s', better: 'higher', bar: { timesRaw: 2 } },
+    { name: SUSTAINED_IN_TIME, unit: '/s', better: 'higher', bar: { value: 5_000_000 } },
+    { name: SLOW_P99, unit: 'ms', better: 'lower', bar: { value: 20 } },
+    { name: SLOW_CPU, unit: 'us', better: 'lower', bar: { timesRaw: 1 } },
   ],
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const isQuick = depth === 'quick';
@@ -54,13 +65,20 @@ export const fanout: Scenario = {
       );
       return { run, passed };
     });
-    const slow = steps.filter((step) => step.rate === 100).at(-1);
+    const slow = steps.filter((step) => step.rate === SLOW_RATE).at(-1);
+    const inTime = steps.filter(({ outcome, run }) => outcome === 'passed' && run.latency.p99Ms <= BAR_P99_MS).at(-1);
     return {
       rows: steps.map(({ rate, run, outcome }) => ({ 'msg/s': rate, outcome, ...loadColumns(run) })),
       figures: {
         // By the schedule, which a passed step has kept: the measured rate differs by the tail of the last flush.
-        'sustained deliveries/s': (highest(steps)?.rate ?? 0) * SUBSCRIBERS,
-        ...(slow === undefined ? {} : { 'p99 at 100 000 deliveries/s': slow.run.latency.p99Ms }),
+        [SUSTAINED]: (highest(steps)?.rate ?? 0) * SUBSCRIBERS,
+        [SUSTAINED_IN_TIME]: (inTime?.rate ?? 0) * SUBSCRIBERS,
+        ...(slow === undefined
+          ? {}
+          : {
+              [SLOW_P99]: slow.run.latency.p99Ms,
+              [SLOW_CPU]: (serverCpu(slow.run) * 1e6) / (SLOW_RATE * SUBSCRIBERS),
+            }),
       },
       runs: steps.map((step) => step.run),
     };

@@ -14,18 +14,26 @@ const CONNECTIONS = 1_000;
 const CHANNELS = 1_000;
 const PER_CONNECTION = 10;
 const BATCH = 50;
-const RATE = 10_000;
-/** Publications per second; the bar is at the first, the others show what is left above it. */
-const RATES = [RATE, 15_000, 20_000, 30_000];
+/** Publications per second that have a bar of their own, and its p99, ms. */
+const BARS = [
+  { rate: 10_000, p99Ms: 15 },
+  { rate: 20_000, p99Ms: 60 },
+] as const;
+/** Publications per second; the last shows what is left above the bars. */
+const RATES = [10_000, 15_000, 20_000, 30_000];
 const MAX_P99_MS = 100;
+
+const nameOf = (rate: number): string => `p99 at ${rate} publications/s`;
 
 export const manyChannels: Scenario = {
   name: 'many-channels',
   title: `Many channels: ${CONNECTIONS} connections × ${PER_CONNECTION} of ${CHANNELS} channels, /v1/batch of ${BATCH}; a step passes with p99 <= ${MAX_P99_MS} ms and nothing missing`,
   servers: ['raw-uws', 'npm-ws', 'weir-redis'],
   figures: [
-    { name: `p99 at ${RATE} publications/s`, unit: 'ms', better: 'lower', bar: { value: 40 } },
-    { name: 'sustained publications/s', unit: '/s', better: 'higher', bar: { value: RATE } },
+    ...BARS.map(
+      ({ rate, p99Ms }) => ({ name: nameOf(rate), unit: 'ms', better: 'lower', bar: { value: p99Ms } }) as const,
+    ),
+    { name: 'sustained publications/s', unit: '/s', better: 'higher', bar: { value: BARS[1].rate } },
   ],
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const seconds = depth === 'quick' ? 2 : 5;
@@ -52,14 +60,16 @@ export const manyChannels: Scenario = {
       );
       return { run, passed };
     });
-    // The better of two tries where the first failed: the last one run at that rate.
-    const atBar = steps.filter((step) => step.rate === RATE).at(-1);
+    // Of two tries the last one run at that rate: the first had failed. No figure where something is missing.
+    const p99At = (rate: number): Readonly<Record<string, number>> => {
+      const run = steps.filter((step) => step.rate === rate).at(-1)?.run;
+      return run === undefined || !isComplete(run, rate * seconds) ? {} : { [nameOf(rate)]: run.latency.p99Ms };
+    };
     return {
       rows: steps.map(({ rate, run, outcome }) => ({ 'publications/s': rate, outcome, ...loadColumns(run) })),
       figures: {
-        ...(atBar === undefined || atBar.run.missing !== 0
-          ? {}
-          : { [`p99 at ${RATE} publications/s`]: atBar.run.latency.p99Ms }),
+        ...p99At(BARS[0].rate),
+        ...p99At(BARS[1].rate),
         'sustained publications/s': highest(steps)?.rate ?? 0,
       },
       runs: steps.map((step) => step.run),
