@@ -1,6 +1,6 @@
 // The frames of one flush of one channel: encoded once per dialect and cursor, shared by every socket that stands there.
 import { type Dialect, isGap, type LogEntry } from '../dialects/dialect.ts';
-import type { ChannelLog } from './channel-log.ts';
+import { type ChannelLog, fitting } from './channel-log.ts';
 
 /** Encoded frames for one cursor and dialect. */
 export interface EncodedBatch {
@@ -21,12 +21,13 @@ export class BatchFrame {
   private common: EncodedBatch | null = null;
   private others: Map<Dialect, Map<number, EncodedBatch>> | null = null;
 
-  constructor(channel: string, log: ChannelLog, fromSeq: number) {
+  /** What follows `fromSeq` in the log, as far as it fits into `maxBytes` as the log counts them, at least one entry. */
+  constructor(channel: string, log: ChannelLog, fromSeq: number, maxBytes: number) {
     this.channel = channel;
     this.fromSeq = fromSeq;
-    this.toSeq = log.nextSeq;
     this.log = log;
-    this.entries = log.read(fromSeq);
+    this.entries = fitting(log.read(fromSeq), maxBytes, Infinity);
+    this.toSeq = fromSeq + this.entries.length;
   }
 
   /** Entries from `cursor` (kept by the log, below `toSeq`) to `toSeq`. */

@@ -235,7 +235,8 @@ describe('a slow socket', () => {
     await until(() => slow.subscriber.parked);
     const handed = slow.subscriber.frames.length;
     const { buffered } = slow.subscriber;
-    expect(buffered).toBeLessThan(32 * 1024 + 64 * 1024);
+    // One flush to an idle socket, and no second one.
+    expect(buffered).toBeLessThanOrEqual(128 * 1024);
     await node.publishMany('c', 400, 1000);
     await until(() => node.hub.find('c')!.sentSeq === 800);
     expect(slow.subscriber.frames).toHaveLength(handed);

@@ -99,12 +99,72 @@ describe('the dispatcher', () => {
     expect(offsets(quick)).toEqual([1, 2, 3]);
   });
 
-  it('brings a flush that is too large for one socket to nobody: they catch up page by page', async () => {
+  it('brings what came in one burst in several flushes, so that nobody falls behind for it', async () => {
+    const { publish, behind, metrics } = setUp();
+    const channel = channelOf('c');
+    const subscribers = [createTestSubscriber(), createTestSubscriber()];
+    for (const subscriber of subscribers) listen(channel, subscriber);
+    publish(channel, 1, 10_000);
+    await until(() => channel.sentSeq === 10_000);
+    for (const subscriber of subscribers)
+      expect(offsets(subscriber)).toEqual(Array.from({ length: 10_000 }, (_, i) => i + 1));
+    expect(behind).toEqual([]);
+    expect(metrics.hot.flushes).toBeGreaterThan(5);
+    // Encoded once for all.
+    expect(subscribers[0]!.frames.every((frame, index) => frame === subscribers[1]!.frames[index])).toBe(true);
+  });
+
+  it('does not have the rest of a burst wait for the coalescing', async () => {
+    const { publish } = setUp({ delayMs: () => (channel.flushedSeq === 0 ? 0 : 1_000_000) });
+    const channel = channelOf('c');
+    const subscriber = createTestSubscriber();
+    listen(channel, subscriber);
+    publish(channel, 1, 5_000);
+    await until(() => channel.flushedSeq > 0);
+    publish(channel, 5_001, 5_100);
+    await until(() => channel.sentSeq === 5_100);
+    expect(offsets(subscriber).at(-1)).toBe(5_100);
+  });
+
+  it('lets the loop turn between the flushes of a burst', async () => {
+    const { publish } = setUp();
+    const channel = channelOf('c');
+    const subscriber = createTestSubscriber();
+    listen(channel, subscriber);
+    publish(channel, 1, 10_000);
+    await until(() => channel.sentSeq > 0);
+    const sent = channel.sentSeq;
+    expect(sent).toBeLessThan(10_000);
+    await until(() => channel.sentSeq === 10_000);
+  });
+
+  it('parks a socket that has not taken the first part of a burst, before it is given more', async () => {
     const { publish, behind } = setUp();
+    const channel = channelOf('c');
+    const [stalled, quick] = [createTestSubscriber(), createTestSubscriber()];
+    const sendFrame = stalled.sendFrame;
+    stalled.sendFrame = (frame) => {
+      sendFrame(frame);
+      stalled.buffered += frame.length;
+    };
+    const subscription = listen(channel, stalled);
+    listen(channel, quick);
+    publish(channel, 1, 10_000);
+    await until(() => channel.sentSeq === 10_000);
+    expect(behind).toEqual([subscription]);
+    expect(stalled.buffered).toBeLessThanOrEqual(128 * 1024);
+    expect(offsets(stalled)).toEqual(Array.from({ length: subscription.cursor }, (_, index) => index + 1));
+    expect(offsets(quick)).toHaveLength(10_000);
+  });
+
+  it('brings a message that is too large for one flush to nobody: they catch up', async () => {
+    const { behind } = setUp();
     const channel = channelOf('c');
     const subscriber = createTestSubscriber();
     const subscription = listen(channel, subscriber);
-    publish(channel, 1, 10_000);
+    const body = Buffer.from(`{"data":"${'x'.repeat(300 * 1024)}","time":1}`);
+    channel.log.append({ channel: 'c', epoch: 'e', publications: [{ offset: 1, timeMs: 1, key: undefined, body }] });
+    dispatcher!.markDirty(channel);
     await until(() => behind.length === 1);
     expect([subscriber.frames, subscription.cursor]).toEqual([[], 0]);
   });
@@ -112,9 +172,9 @@ describe('the dispatcher', () => {
   it('counts what a flush brings to one socket over all its channels', async () => {
     const { publish, behind } = setUp();
     const subscriber = createTestSubscriber();
-    const channels = ['a', 'b', 'c', 'd'].map(channelOf);
+    const channels = ['a', 'b', 'c', 'd', 'e', 'f'].map(channelOf);
     for (const channel of channels) listen(channel, subscriber);
-    for (const channel of channels) publish(channel, 1, 1500);
+    for (const channel of channels) publish(channel, 1, 800);
     await until(() => behind.length > 0);
     const bytes = subscriber.frames.reduce((sum, frame) => sum + frame.length, 0);
     expect(bytes).toBeGreaterThan(0);

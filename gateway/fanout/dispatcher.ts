@@ -16,6 +16,12 @@ const SLICE_MS = 3;
 const CLOCK_STRIDE = 16;
 /** What a flush brings to one socket, all channels together; the rest is brought page by page. Bytes. */
 const MAX_FLUSH_BYTES = 256 * 1024;
+/**
+ * What one flush takes from the log of a channel, as the log counts it. What comes in one turn of a busy loop is more than that;
+ * it leaves in several flushes, because a flush that is too large for one socket is too large for all: the whole audience
+ * would catch up instead, each at the price of an encoding of its own, and lose what the history no longer holds.
+ */
+const MAX_FRAME_BYTES = MAX_FLUSH_BYTES / 2;
 
 export interface DispatcherOptions {
   readonly clock: Clock;
@@ -50,6 +56,11 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** Channels whose wait is over. */
   let due: ChannelState[] = [];
   let flushing: ChannelState[] = [];
+  /** Of these, channels whose log has more than the flush in progress takes. */
+  let cut: ChannelState[] = [];
+  /** Whether the flush in progress brings the rest of a burst. */
+  let bringsRest = false;
+  let restIsDue = false;
   /** Connections of the flush in progress; `next` is the first not yet served. */
   let audience: Subscriber[] = [];
   let next = 0;
@@ -63,13 +74,16 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
 
   const collect = (channel: ChannelState): void => {
     channel.dirty = false;
+    // Due twice, as the rest of a burst and by what came since: it is part of this flush already.
+    if (channel.frame !== null) return;
     const hasFresh = channel.log.nextSeq !== channel.flushedSeq;
     const { returning } = channel;
     if (channel.status === 'closed' || (!hasFresh && returning.length === 0)) return;
     const leaving: Subscription[] = [];
-    const frame = new BatchFrame(channel.name, channel.log, channel.flushedSeq);
+    const frame = new BatchFrame(channel.name, channel.log, channel.flushedSeq, MAX_FRAME_BYTES);
     channel.frame = frame;
     channel.flushedSeq = frame.toSeq;
+    if (frame.toSeq < channel.log.nextSeq) cut.push(channel);
     flushing.push(channel);
     for (const subscription of hasFresh ? channel.subscriptions : returning) {
       if (subscription.cursor >= frame.toSeq || subscription.index === -1) continue;
@@ -127,6 +141,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     subscriber.pendingHead = null;
     handedBytes = 0;
     if (first === null || !subscriber.isOpen()) return;
+    // The flush before was a moment ago, and what it handed over was not counted.
+    if (bringsRest && subscriber.bufferedBytes() > HIGH_BYTES) park(subscriber);
     if (first.nextPending === null) sendOne(subscriber, first);
     else subscriber.cork(() => sendList(subscriber, first));
     // What this flush handed over does not count: an idle socket may be given one flush.
@@ -146,6 +162,15 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     hot.flushingMs += spentMs;
     metrics.observe('weir_flush_duration_seconds', spentMs / 1000);
     state = 'idle';
+    if (cut.length > 0) {
+      const rest = cut;
+      cut = [];
+      // Without a wait, but the loop turns in between: sockets shall be read and replies leave.
+      after(0, () => {
+        due.push(...rest);
+        restIsDue = true;
+      });
+    }
     if (due.length > 0) flush();
     else if (dirty.length > 0) schedule();
   };
@@ -168,6 +193,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     const startedMs = clock.monotonicMs();
     const channels = due;
     due = [];
+    bringsRest = restIsDue;
+    restIsDue = false;
     for (const channel of channels) collect(channel);
     // Collecting belongs to the first slice.
     sendSlice(startedMs);
