@@ -63,6 +63,23 @@ const unauthorized = (presented: boolean): HttpAnswer => {
   return problem('unauthorized', detail, {}, { 'www-authenticate': 'Bearer' });
 };
 
+/** More delays than there are; beyond, the answers are made anew. */
+const MAX_SHED_ANSWERS = 2048;
+
+/** Answers to publishers that are shed, each written once: shedding has to cost less than serving. */
+const createShedAnswers = () => {
+  const byDelay = new Map<number, HttpAnswer>();
+  return (retryAfterMs: number): HttpAnswer => {
+    let answer = byDelay.get(retryAfterMs);
+    if (answer === undefined) {
+      if (byDelay.size >= MAX_SHED_ANSWERS) byDelay.clear();
+      answer = problem('overloaded', 'the node sheds publishes', { retryAfterMs });
+      byDelay.set(retryAfterMs, answer);
+    }
+    return answer;
+  };
+};
+
 const EMPTY = Buffer.alloc(0);
 /** The `route` label of requests for paths that are not served: their names are the clients' and without bound. */
 const UNMATCHED = 'unmatched';
@@ -86,6 +103,7 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
   } = options;
 
   const fail = (thrown: unknown): HttpAnswer => answerTo(toFailure(thrown));
+  const shedAnswer = createShedAnswers();
 
   /** What a handler answers; never throws or rejects. */
   const answerOf = (handle: () => HttpAnswer | Promise<HttpAnswer>): HttpAnswer | Promise<HttpAnswer> => {
@@ -133,7 +151,7 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
     }
     // Before the body is read: shedding has to cost less than serving.
     const retryAfterMs = entry.access === 'publish' ? options.refusePublish() : undefined;
-    if (retryAfterMs !== undefined) return problem('overloaded', 'the node sheds publishes', { retryAfterMs });
+    if (retryAfterMs !== undefined) return shedAnswer(retryAfterMs);
     return (body) => {
       const answer = answerOf(() => entry.handle({ request: { ...head, body }, key }));
       if (noted === undefined) return answer;

@@ -235,6 +235,12 @@ export const metricDeclarations = {
     'rung',
     'reason',
   ),
+  weir_overload_released_total: counter('Times a rung was released.', 'rung'),
+  weir_overload_changed_timestamp_seconds: gauge(
+    'When each rung was engaged and released last, Unix time; nothing before the first time.',
+    'rung',
+    'change',
+  ),
   weir_overload_signal_ratio: gauge(
     'Signals of overload as a share of their threshold: from 1 on one presses.',
     'signal',

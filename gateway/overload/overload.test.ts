@@ -105,7 +105,7 @@ describe('who may publish', () => {
     pass(3000, () => {
       taken = publishes('http', 150);
       takens.push(taken);
-      readings = { ...readings, cpu: Math.min(1, taken / 50) };
+      readings = { ...readings, lag: 20, cpu: Math.min(1, taken / 50) };
       levels.push(overload.rung());
     });
     const settled = takens.slice(1000);
@@ -117,7 +117,7 @@ describe('who may publish', () => {
 
   it('lets everybody in again, in reverse order, when fewer come', () => {
     pass(500, () => {
-      readings = { ...readings, cpu: Math.min(1, publishes('http', 150) / 50) };
+      readings = { ...readings, lag: 20, cpu: Math.min(1, publishes('http', 150) / 50) };
     });
     expect(overload.rung()).toBe(8);
     const levels: number[] = [];
@@ -170,12 +170,39 @@ describe('what it tells', () => {
     expect(text).toMatch(/weir_overload_refusals_total\{rung="move_idle"\} [1-9]/);
   });
 
+  it('when each rung came and went, so that the order shows however rarely somebody looks', async () => {
+    climbTo(8);
+    readings = { ...readings, memory: 0 };
+    pass(500);
+    expect(overload.rung()).toBe(0);
+    const text = await metrics.exposition();
+    const at = (rung: string, change: string): number =>
+      Number(new RegExp(`changed_timestamp_seconds\\{rung="${rung}",change="${change}"\\} (\\S+)`).exec(text)?.[1]);
+    const engaged = RUNGS.map((rung) => at(rung, 'engaged'));
+    const released = RUNGS.map((rung) => at(rung, 'released'));
+    expect(engaged).toEqual(engaged.toSorted((a, b) => a - b));
+    expect(released).toEqual(released.toSorted((a, b) => b - a));
+    expect(new Set([...engaged, ...released]).size).toBe(2 * RUNGS.length);
+    expect(released.at(-1)).toBeGreaterThan(engaged.at(-1)!);
+    for (const rung of RUNGS) expect(text).toContain(`weir_overload_released_total{rung="${rung}"} 1`);
+  });
+
   it('the broker as a signal: the mean of what it took, and nothing while nobody publishes', () => {
     pass(50, () => [400, 1000].forEach((ms) => overload.handlePublished(ms)));
     expect(overload.rung()).toBe(8);
     expect(overload.state().reasons).toEqual(['broker']);
     pass(1000);
     expect(overload.rung()).toBe(0);
+  });
+
+  it('a busy loop is no overload while it is not late, and is when it is', () => {
+    readings = { ...readings, cpu: 1, lag: 4 };
+    pass(200);
+    expect(overload.state()).toEqual({ level: 0, reasons: [] });
+    expect(overload.weight()).toBe(100);
+    readings = { ...readings, lag: 20 };
+    pass(200);
+    expect(overload.state()).toEqual({ level: 8, reasons: ['cpu'] });
   });
 
   it('a signal whose threshold is 0 does not count', () => {

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
-import { createLadder, type Level, RUNGS, type Rung, type Signal, SIGNALS } from './ladder.ts';
+import { createLadder, type Level, type Pressures, RUNGS, type Rung, type Signal, SIGNALS } from './ladder.ts';
 import { createPublishLimit, type PublishLimit } from './publish-limit.ts';
 import { createSignals, highest, type Readings, SAMPLE_MS, type Thresholds } from './signals.ts';
 
@@ -61,6 +61,11 @@ export interface Overload {
 
 /** Delay named to those who are turned away: from this on, up to twice as long, so that they do not come back together, ms. */
 const RETRY_MS = 1000;
+/**
+ * Publishes are let in as fast as leaves the loop this part of the delay at which it is overloaded: an admitted publication
+ * waits for the loop about three times (to be read, to be confirmed, to be flushed).
+ */
+const LAG_GOAL = 0.5;
 /** Below this share of the thresholds a node takes its full share of new connections. */
 const FULL_WEIGHT_UP_TO = 0.5;
 
@@ -80,6 +85,8 @@ export const createOverload = (options: OverloadOptions): Overload => {
   let publishedCount = 0;
   let publishedMs = 0;
   let timer: NodeJS.Timeout | undefined;
+  /** Of each rung, when it changed last and how. */
+  const changedAtMs = new Map<string, { readonly rung: Rung; readonly kind: string; readonly atMs: number }>();
 
   const isEngaged = (rung: Rung): boolean => ladder.level > RUNGS.indexOf(rung);
   const refused = (rung: Rung): number => {
@@ -94,9 +101,12 @@ export const createOverload = (options: OverloadOptions): Overload => {
     return { ...read(), broker };
   };
 
-  const shed = (elapsedMs: number, pressure: number): void => {
+  const shed = (nowMs: number, pressures: Pressures): void => {
+    const elapsedMs = Math.max(1, nowMs - sampledAtMs);
+    // What clients buffer is none of the publishers' doing.
+    const pressure = highest({ ...pressures, buffered: 0, lag: pressures.lag / LAG_GOAL });
     for (const source of ['client', 'http'] as const) {
-      if (isEngaged(rungOf[source])) limits[source].engage();
+      if (isEngaged(rungOf[source])) limits[source].engage(nowMs);
       else limits[source].release();
     }
     limits.http.sample(elapsedMs, pressure, true);
@@ -116,15 +126,16 @@ export const createOverload = (options: OverloadOptions): Overload => {
     if (change !== undefined) {
       const rung = RUNGS[change.rung - 1]!;
       const { kind, reasons } = change;
+      changedAtMs.set(`${rung} ${kind}`, { rung, kind, atMs: clock.nowMs() });
       if (kind === 'engaged')
         for (const reason of reasons) metrics.count('weir_overload_engaged_total', { rung, reason });
+      else metrics.count('weir_overload_released_total', { rung });
       logger.warn(
         { event: `overload_${kind}`, rung, level: ladder.level, reasons, pressures },
         `overload: ${rung} ${kind}`,
       );
     }
-    // What clients buffer is none of the publishers' doing.
-    shed(Math.max(1, nowMs - sampledAtMs), highest({ ...pressures, buffered: 0 }));
+    shed(nowMs, pressures);
     sampledAtMs = nowMs;
     if (!isEngaged('move_idle')) return;
     const asked = moveIdle();
@@ -139,6 +150,9 @@ export const createOverload = (options: OverloadOptions): Overload => {
         value: isEngaged(rung) && ladder.reasons.includes(reason) ? 1 : 0,
       })),
     ),
+  );
+  metrics.gauge('weir_overload_changed_timestamp_seconds', () =>
+    [...changedAtMs.values()].map(({ rung, kind, atMs }) => ({ labels: { rung, change: kind }, value: atMs / 1000 })),
   );
   metrics.gauge('weir_overload_signal_ratio', () =>
     SIGNALS.map((signal) => ({ labels: { signal }, value: signals.pressures[signal] })),
@@ -158,7 +172,7 @@ export const createOverload = (options: OverloadOptions): Overload => {
       if (isEngaged('refuse_new')) return refused('refuse_new');
       return anonymous && isEngaged('refuse_anonymous') ? refused('refuse_anonymous') : undefined;
     },
-    refusePublish: (source) => (limits[source].admits() ? undefined : refused(rungOf[source])),
+    refusePublish: (source) => (limits[source].admits(clock.monotonicMs()) ? undefined : refused(rungOf[source])),
     handlePublishing: (source) => limits[source].handleTaken(1),
     handlePublished(durationMs) {
       publishedCount++;

@@ -1,30 +1,36 @@
 // How many publications of one kind a node takes while it sheds: as many as leave its signals just below their thresholds.
 //
-// Refusing all would free the node at once and let everything in again a moment later. So the rate falls by a tenth while a
-// signal presses and creeps up while none does: it settles where the node is full and not late. Pure: times are passed in.
+// Refusing all would free the node at once and let everything in again a moment later. So the rate follows the signals: down
+// the further the highest is above the goal, up the further all are below. It settles where the node is full and not late,
+// since near the goal its steps are small. Pure: times are passed in.
 
-/** Share of the thresholds from which the rate no longer rises: it shall settle below them, not swing through them. */
-const RISES_BELOW = 0.97;
+/** Share of the thresholds at which the rate shall settle: just below, so that the signals do not press. */
+const GOAL = 0.98;
+/** Part of the distance to the goal by which one sample changes the rate. */
+const GAIN = 0.5;
+/** What one sample changes at most. It falls faster than it rises: what came too much has to be waited for. */
 const FALL = 0.9;
 const RISE = 1.02;
+/** At which the rate begins, of what was taken. */
+const START = 0.9;
 /** Part of a new sample in the measured rate. */
 const WEIGHT_OF_SAMPLE = 0.3;
 /** What is let through whatever happens, publications per second: else nothing would tell that the pressure is over. */
 const MIN_RATE = 10;
-/** Publications may come in bursts of this long at the rate, ms. */
-const BURST_MS = 100;
+/** Publications may come in bursts of this long at the rate, ms: as long as a turn of a full loop takes, not longer. */
+const BURST_MS = 50;
 
 export interface PublishLimit {
-  /** Whether one more may come; asked before its body is read. */
-  admits(): boolean;
+  /** Whether one more may come; asked before its body is read. `nowMs` is monotonic in all calls. */
+  admits(nowMs: number): boolean;
   /** So many were taken. */
   handleTaken(count: number): void;
   /** Begins to limit, at nine tenths of what was taken lately; nothing while it limits already. */
-  engage(): void;
+  engage(nowMs: number): void;
   release(): void;
   /**
    * Closes a sample of `elapsedMs`.
-   * @param pressure the highest share of the signals; from 1 on the rate falls
+   * @param pressure the highest share of the signals; the rate falls above the goal and rises below it
    * @param mayRise false while those who come first are still being refused
    */
   sample(elapsedMs: number, pressure: number, mayRise: boolean): void;
@@ -37,14 +43,24 @@ export interface PublishLimit {
 export const createPublishLimit = (): PublishLimit => {
   let rate = Infinity;
   let tokens = 0;
+  let filledAtMs = 0;
   let taken = 0;
   let refused = 0;
   let refusedBefore = 0;
   let takenPerSecond = 0;
 
+  /** Evenly, not once per sample: else all would come at its beginning, and wait for one another. */
+  const fill = (nowMs: number): void => {
+    const more = (rate * (nowMs - filledAtMs)) / 1000;
+    tokens = Math.min(tokens + more, Math.max(1, (rate * BURST_MS) / 1000));
+    filledAtMs = nowMs;
+  };
+
   return {
-    admits() {
-      if (rate === Infinity || tokens > 0) return true;
+    admits(nowMs) {
+      if (rate === Infinity) return true;
+      fill(nowMs);
+      if (tokens > 0) return true;
       refused++;
       return false;
     },
@@ -53,10 +69,11 @@ export const createPublishLimit = (): PublishLimit => {
       // May go below nothing: how many a request brings is known only when it was read.
       tokens -= count;
     },
-    engage() {
+    engage(nowMs) {
       if (rate !== Infinity) return;
-      rate = Math.max(MIN_RATE, takenPerSecond * FALL);
+      rate = Math.max(MIN_RATE, takenPerSecond * START);
       tokens = 0;
+      filledAtMs = nowMs;
     },
     release() {
       rate = Infinity;
@@ -69,10 +86,10 @@ export const createPublishLimit = (): PublishLimit => {
       refusedBefore = refused;
       refused = 0;
       if (rate === Infinity) return;
-      if (pressure >= 1) rate = Math.max(MIN_RATE, rate * FALL);
-      // One that nobody reaches stays: it would only have to fall again from somewhere far up.
-      else if (pressure < RISES_BELOW && mayRise && refusedBefore > 0) rate *= RISE;
-      tokens = Math.min(tokens + (rate * elapsedMs) / 1000, Math.max(1, (rate * BURST_MS) / 1000));
+      const change = Math.min(RISE, Math.max(FALL, 1 + (GOAL - pressure) * GAIN));
+      // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
+      if (change > 1 && !(mayRise && refusedBefore > 0)) return;
+      rate = Math.max(MIN_RATE, rate * change);
     },
     get refusing() {
       return refused + refusedBefore > 0;

@@ -5,7 +5,7 @@ import { type Pressures, type Signal, SIGNALS } from './ladder.ts';
 export interface Readings {
   /** Mean delay of the event loop, ms. */
   readonly lag: number;
-  /** What the event loop used of a core for work that cannot wait, 0 to 1. */
+  /** What the event loop used of a core for work that cannot wait, 0 to 1. Counts as far as the loop is late as well. */
   readonly cpu: number;
   /** Resident memory, bytes. */
   readonly memory: number;
@@ -38,10 +38,21 @@ const SMOOTHED: Readonly<Record<Signal, boolean>> = {
   broker: true,
 };
 
+/**
+ * Mean delays of the loop, as shares of the threshold of `lag`, between which `cpu` comes to count. A loop is busy long before it is
+ * full: with little to do in each turn, a publication costs it twice what it costs when many share a turn. Busy and late is full.
+ */
+const LATE = { from: 0.05, full: 0.2 } as const;
+
 export const NO_PRESSURE: Pressures = { lag: 0, cpu: 0, memory: 0, buffered: 0, broker: 0 };
 
 export const createSignals = (thresholds: Thresholds): Signals => {
   let pressures = NO_PRESSURE;
+  /** How far being busy means being full, 0 to 1. */
+  const lateness = (lagMs: number): number => {
+    if (thresholds.lag === 0) return 1;
+    return Math.min(1, Math.max(0, (lagMs / thresholds.lag - LATE.from) / (LATE.full - LATE.from)));
+  };
   const shareOf = (signal: Signal, reading: number | undefined): number => {
     const threshold = thresholds[signal];
     if (threshold === 0) return 0;
@@ -55,8 +66,9 @@ export const createSignals = (thresholds: Thresholds): Signals => {
       return pressures;
     },
     sample(readings) {
+      const counted = { ...readings, cpu: readings.cpu * lateness(readings.lag) };
       pressures = Object.fromEntries(
-        SIGNALS.map((signal) => [signal, shareOf(signal, readings[signal])]),
+        SIGNALS.map((signal) => [signal, shareOf(signal, counted[signal])]),
       ) as unknown as Pressures;
       return pressures;
     },

@@ -126,6 +126,14 @@ const decodeParams = (req: EngineRequest, count: number): string[] | undefined =
 const hasBody = (req: EngineRequest): boolean =>
   req.getHeader('transfer-encoding') !== '' || !['', '0'].includes(req.getHeader('content-length'));
 
+/** Nobody writes to it. */
+const NO_QUERY = new URLSearchParams();
+
+const queryOf = (req: EngineRequest): URLSearchParams => {
+  const text = req.getQuery();
+  return text === '' ? NO_QUERY : new URLSearchParams(text);
+};
+
 const decideOnHead = (
   req: EngineRequest,
   res: EngineResponse,
@@ -142,7 +150,7 @@ const decideOnHead = (
     method,
     path: req.getUrl(),
     params,
-    query: new URLSearchParams(req.getQuery()),
+    query: queryOf(req),
     credential: credentialOf(req),
     remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString(),
     realIpHeader: req.getHeader('x-real-ip'),

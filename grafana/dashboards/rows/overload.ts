@@ -52,9 +52,25 @@ export const overload: RowDefinition = {
       kind: 'stacked',
       title: 'Rungs engaged anew',
       description:
-        'How often each rung came, by signal. One that comes again and again has a threshold at its usual load.',
+        'How often each rung came, by signal, and went. One that comes again and again has a threshold at its usual load.',
       unit: 'ops',
-      queries: [{ expr: sum(q.rate('weir_overload_engaged_total'), 'rung', 'reason'), legend: '{{rung}} {{reason}}' }],
+      queries: [
+        { expr: sum(q.rate('weir_overload_engaged_total'), 'rung', 'reason'), legend: '{{rung}} {{reason}}' },
+        { expr: sum(q.rate('weir_overload_released_total'), 'rung'), legend: '{{rung}} released' },
+      ],
+    },
+    {
+      kind: 'lines',
+      title: 'Since the last change of each rung',
+      description:
+        'How long ago each rung was engaged and released last, to the millisecond: the order in which they came and went, however quickly. A sawtooth that restarts all the time is a ladder that swings.',
+      unit: 's',
+      queries: [
+        {
+          expr: `time() - ${q.value('weir_overload_changed_timestamp_seconds')}`,
+          legend: '{{instance}} {{rung}} {{change}}',
+        },
+      ],
     },
   ],
 };
