@@ -16,6 +16,8 @@ export interface PublishLoad {
   readonly payloadBytes: number;
   /** Latency of what is published in this first part is not counted, ms. */
   readonly uncountedMs?: number;
+  /** So far behind its schedule the run ends, ms; 2 s when absent. */
+  readonly giveUpMs?: number;
 }
 
 /** Readers that take less than they are sent, until `holdMs` is over. */
@@ -77,7 +79,9 @@ export const loadResultSchema = Type.Object({
   positions: count,
   positionsOk: Type.Boolean(),
   requests: count,
+  /** POSTs without a 2xx answer; of these `throttled` were answered 429 with Retry-After. */
   refused: count,
+  throttled: count,
   expected: count,
   received: count,
   missing: count,

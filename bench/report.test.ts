@@ -52,6 +52,13 @@ test('a bar for which lower is better is missed above it', () => {
   expect(judge(figure, outcomes(undefined, 10))?.verdict).toBe('reached');
 });
 
+test('a bar is judged on the embedded broker where nothing else is measured', () => {
+  const figure = { name: 'rate', unit: '/s', better: 'higher' as const, bar: { value: 5 } };
+  const memory = ['weir-memory', measured({ rate: 7 })] as const;
+  expect(judge(figure, new Map<ServerName, Outcome>([memory]))).toMatchObject({ value: 7, verdict: 'reached' });
+  expect(judge(figure, new Map<ServerName, Outcome>([memory, ...outcomes(1, 4)]))).toMatchObject({ value: 4 });
+});
+
 test('a table aligns its columns, fills holes and drops columns without values', () => {
   expect(
     table([

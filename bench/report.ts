@@ -48,9 +48,13 @@ export const table = (rows: readonly Row[]): string => {
 const figureOf = (outcome: Outcome | undefined, name: string): number | undefined =>
   outcome?.kind === 'measured' ? outcome.measured.figures[name] : undefined;
 
-/** Weir through Redis, one node or a cluster, against the bar of one figure; undefined where there is no bar or nothing to compare. */
+/** What a bar is for: through Redis, one node or a cluster; on the embedded broker only where nothing else is measured. */
+const JUDGED = ['weir-redis', 'weir-cluster', 'weir-memory'] as const;
+
+/** Weir against the bar of one figure; undefined where there is no bar or nothing to compare. */
 export const judge = (figure: Figure, outcomes: ReadonlyMap<ServerName, Outcome>): Verdict | undefined => {
-  const value = figureOf(outcomes.get('weir-redis') ?? outcomes.get('weir-cluster'), figure.name);
+  const judged = JUDGED.find((server) => outcomes.has(server));
+  const value = judged === undefined ? undefined : figureOf(outcomes.get(judged), figure.name);
   const raw = figureOf(outcomes.get('raw-uws'), figure.name);
   if (figure.bar === undefined || value === undefined) return undefined;
   const limit = 'value' in figure.bar ? figure.bar.value : raw === undefined ? undefined : raw * figure.bar.timesRaw;

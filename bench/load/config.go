@@ -48,6 +48,7 @@ type Publish struct {
 	Batch        int      `json:"batch"`        // publications per POST; 1 sends the single form
 	Connections  int      `json:"connections"`  // keep-alive connections, one outstanding POST each
 	PayloadBytes int      `json:"payloadBytes"` // size of `data`
+	GiveUpMs     int      `json:"giveUpMs"`     // this far behind the schedule the run ends; 0: 2000
 	UncountedMs  int      `json:"uncountedMs"`  // latency of what is published in this first part is not counted
 }
 
@@ -91,7 +92,8 @@ type Result struct {
 	Positions     int          `json:"positions"` // publications answered with an offset
 	PositionsOk   bool         `json:"positionsOk"`
 	Requests      int          `json:"requests"`
-	Refused       int          `json:"refused"` // POSTs without a 2xx answer
+	Refused       int          `json:"refused"`   // POSTs without a 2xx answer
+	Throttled     int          `json:"throttled"` // of these, answered 429 with Retry-After
 	Expected      int64        `json:"expected"`
 	Received      int64        `json:"received"`
 	Missing       int64        `json:"missing"`

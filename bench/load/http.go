@@ -15,6 +15,7 @@ type httpConnection struct {
 	busy    bool
 	sentUs  int64
 	answer  func(status int, body []byte) // called once per request; the body is valid during the call
+	later   bool                          // the answer said Retry-After; as of the call of answer
 	failure func(why string)
 }
 
@@ -23,7 +24,7 @@ func (h *httpConnection) open(port int, source [4]byte) error {
 	if err != nil {
 		return err
 	}
-	h.fd = fd
+	h.fd, h.in, h.out = fd, h.in[:0], h.out[:0]
 	h.run.handle(fd, h)
 	return epollCtl(h.run.epoll, syscall.EPOLL_CTL_ADD, fd, syscall.EPOLLIN|syscall.EPOLLOUT)
 }
@@ -93,6 +94,7 @@ func (h *httpConnection) read() {
 	}
 	h.busy = false
 	answered := body[:size]
+	h.later = bytes.Contains(bytes.ToLower(h.in[:head]), []byte("\r\nretry-after:"))
 	h.in = h.in[:0] // one outstanding request: nothing can follow the answer
 	h.answer(status, answered)
 }

@@ -175,6 +175,7 @@ func (r *run) sleepUs() int64 {
 func (r *run) report(out *Result, p *publisher, start int64, span float64) {
 	t := &r.tally
 	out.Published, out.Requests, out.Refused = p.published, p.requests, p.refused
+	out.Throttled = p.throttled
 	out.Positions, out.PositionsOk = p.positions.total()
 	out.Expected, out.Received, out.Missing = p.expected, t.received, p.expected-t.received
 	out.Skipped, out.Duplicates, out.Gaps, out.Unreadable = t.skipped, t.duplicates, t.gaps, t.unreadable

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// giveUpUs: a schedule that far behind cannot be a pass, so the rest is not worth the time.
-const giveUpUs = 2_000_000
+// giveUpMs: a schedule that far behind cannot be a pass, so the rest is not worth the time.
+const giveUpMs = 2_000
 
 type publisher struct {
 	run       *run
@@ -23,6 +23,7 @@ type publisher struct {
 	requests  int
 	answered  int
 	refused   int
+	throttled int
 	expected  int64
 	gaveUp    bool
 	positions ledger
@@ -31,6 +32,9 @@ type publisher struct {
 }
 
 func newPublisher(r *run, config Publish) (*publisher, error) {
+	if config.GiveUpMs == 0 {
+		config.GiveUpMs = giveUpMs
+	}
 	p := &publisher{run: r, config: config, positions: ledger{}}
 	p.lines = []byte("POST " + config.Path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
 	for _, header := range config.Headers {
@@ -39,7 +43,13 @@ func newPublisher(r *run, config Publish) (*publisher, error) {
 	p.lines = append(p.lines, "Content-Length: "...)
 	p.padding = bytes.Repeat([]byte("x"), config.PayloadBytes)
 	for i := 0; i < config.Connections; i++ {
-		h := &httpConnection{run: r, failure: func(why string) { p.lost(why) }}
+		h := &httpConnection{run: r}
+		h.failure = func(why string) {
+			// A server may close what has been idle for long; that costs no publication.
+			if h.busy || h.open(r.config.Port, r.source) != nil {
+				p.lost(why)
+			}
+		}
 		if err := h.open(r.config.Port, r.source); err != nil {
 			return nil, err
 		}
@@ -59,9 +69,9 @@ func (p *publisher) finished() bool {
 // pump sends what is due while a connection is free.
 func (p *publisher) pump() {
 	for now := nowUs(); !p.gaveUp && p.schedule.due(now); now = nowUs() {
-		if now-p.schedule.nextUs() > giveUpUs {
+		if now-p.schedule.nextUs() > int64(p.config.GiveUpMs)*1000 {
 			p.gaveUp = true
-			p.run.note(fmt.Sprintf("publishers fell %d s behind the schedule", giveUpUs/1_000_000))
+			p.run.note(fmt.Sprintf("publishers fell %d ms behind the schedule", p.config.GiveUpMs))
 			return
 		}
 		if len(p.idle) == 0 {
@@ -102,7 +112,7 @@ func (p *publisher) post(h *httpConnection, now int64) {
 		p.answered++
 		p.answer.add(nowUs() - h.sentUs)
 		p.idle = append(p.idle, h)
-		p.accept(first, size, status, body)
+		p.accept(first, size, status, h.later, body)
 	}
 	h.request(p.head, p.body)
 }
@@ -130,7 +140,12 @@ func (p *publisher) channelOf(n int) int {
 }
 
 // accept checks one answer: 2xx, and one offset per publication in the order sent.
-func (p *publisher) accept(first, size, status int, body []byte) {
+func (p *publisher) accept(first, size, status int, later bool, body []byte) {
+	if status == 429 && later {
+		p.refused++
+		p.throttled++
+		return
+	}
 	if status < 200 || status > 299 {
 		p.refused++
 		p.run.note(fmt.Sprintf("publish answered %d %.120s", status, body))

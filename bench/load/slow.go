@@ -13,7 +13,7 @@ import (
 const (
 	slowSegmentBytes = 1460
 	slowBufferBytes  = 4096
-	slowPause        = 100 * time.Millisecond
+	slowPause        = 250 * time.Millisecond
 	slowReturn       = time.Second
 )
 

@@ -2,12 +2,21 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoadResult } from '../load-types.ts';
-import { baseLoad, type Measured, type Measuring, noteOf, round, type Row, type Scenario } from '../scenario.ts';
+import {
+  baseLoad,
+  type Measured,
+  type Measuring,
+  noteOf,
+  round,
+  type Row,
+  type Scenario,
+  serverCpu,
+} from '../scenario.ts';
 import type { BenchServer } from '../servers.ts';
 
 const MiB = 1024 * 1024;
-const BUDGET_BYTES = 32 * MiB;
-const SLOW = 1_500;
+const BUDGET_BYTES = 64 * MiB;
+const SLOW = 2_000;
 /** Of three slow clients one reads nothing, one a little, one half of what is published. Bytes per second. */
 const PACES = [0, 4_000, 100_000] as const;
 const READERS = 100;
@@ -109,6 +118,8 @@ export const budget: Scenario = {
         'readers p99 ms': round(run.latency.p99Ms, 1),
         'without slow ones ms': round(alone.latency.p99Ms, 1),
         missing: run.missing,
+        'server CPU': round(serverCpu(run), 2),
+        'loader CPU': round(run.loaderCpu, 2),
         note: noteOf(run),
       },
       ...groups.map(({ bytesPerSecond, connections, opened, closed, refused, bytes }) => ({
@@ -120,7 +131,8 @@ export const budget: Scenario = {
         'MB read': round(bytes / 1e6, 1),
       })),
     ];
-    const isComplete = run.missing === 0 && run.closed === 0;
+    // One that ended early has seen no plateau.
+    const isComplete = run.missing === 0 && run.closed === 0 && run.refused === 0 && run.published === RATE * seconds;
     const figures = {
       'RSS over the baseline against the budget': growth,
       'p99 of readers against none slow': run.latency.p99Ms / alone.latency.p99Ms,
