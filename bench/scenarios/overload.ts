@@ -32,6 +32,8 @@ const PEAK = 3;
 /** Before and after the peak. */
 const CALM = 0.5;
 const SEARCH_SECONDS = 4;
+/** What takes longer to arrive is missing, at any of these bars. */
+const DRAIN_MS = 2_000;
 const SECONDS = 10;
 const CALM_SECONDS = 5;
 /**
@@ -55,6 +57,7 @@ const publishAt = ({ server, load }: Measuring, rate: number, seconds: number, u
     ...baseLoad(server, SUBSCRIBERS),
     sampleEvery: 10,
     settleMs: 100,
+    drainMs: DRAIN_MS,
     // They come between two steps, while the ladder may still be up: they say that they were here before.
     frames: ['{"id":1,"type":"connect","resume":true}'],
     publish: {
