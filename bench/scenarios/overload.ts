@@ -37,8 +37,8 @@ const DRAIN_MS = 2_000;
 const SECONDS = 10;
 const CALM_SECONDS = 5;
 /**
- * The ladder needs 2.25 s to its top. Publishers that find no free connection until then fall behind a schedule that does not
- * wait, and that waiting of theirs is shown by the whole-run columns but is not what the node admitted.
+ * The ladder needs 2.25 s to its top, and publishers that found no free connection until then catch up with a schedule that
+ * does not wait: the latency of what was due in this time is theirs as well, and is not counted.
  */
 const UNCOUNTED_MS = 4_000;
 /** Eight rungs of 2 s each, and as much again for the machine. */
