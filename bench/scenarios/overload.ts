@@ -101,10 +101,13 @@ const rowOf = (what: string, rate: number, capacity: number, run: LoadResult): R
 
 /** Waits until every rung is released; the state then, or after a time that is enough for all. */
 const settled = async (metrics: () => Promise<string>): Promise<LadderState> => {
-  for (const startedAt = performance.now(); ; await pause(RELEASE_POLL_MS)) {
-    const state = readLadder(await metrics());
-    if (state.level === 0 || performance.now() - startedAt > RELEASE_TIMEOUT_MS) return state;
+  const startedAt = performance.now();
+  let state = readLadder(await metrics());
+  while (state.level > 0 && performance.now() - startedAt < RELEASE_TIMEOUT_MS) {
+    await pause(RELEASE_POLL_MS);
+    state = readLadder(await metrics());
   }
+  return state;
 };
 
 const listed = (rungs: readonly number[]): string => (rungs.length === 0 ? 'none' : rungs.join(' '));
