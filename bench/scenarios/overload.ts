@@ -19,7 +19,7 @@ import {
 const SUBSCRIBERS = 100;
 /** So many that what waits, waits at the server: with few connections a full server makes publishers late, and never knows. */
 const PUBLISHERS = 512;
-/** Publications per POST. A refusal costs the node a fifth of a single publication, whoever it is; this is about what is admitted. */
+/** Publications per POST, as backends send them under load. A refusal costs the same however many it refuses. */
 const BATCH = 10;
 /** Publishers are late until the ladder is at its top: that alone shall not end a run. */
 const GIVE_UP_MS = 4_000;
