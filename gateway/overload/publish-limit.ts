@@ -30,7 +30,7 @@ export interface PublishLimit {
   release(): void;
   /**
    * Closes a sample of `elapsedMs`.
-   * @param pressure the highest share of the signals; the rate falls above the goal and rises below it
+   * @param pressure the highest share of the signals; the rate falls from 1 on and rises below the goal
    * @param mayRise false while those who come first are still being refused
    */
   sample(elapsedMs: number, pressure: number, mayRise: boolean): void;
@@ -86,6 +86,8 @@ export const createPublishLimit = (): PublishLimit => {
       refusedBefore = refused;
       refused = 0;
       if (rate === Infinity) return;
+      // Between the goal and the threshold it stays: a signal that does not follow the rate, as memory, must not wear it down.
+      if (pressure > GOAL && pressure < 1) return;
       const change = Math.min(RISE, Math.max(FALL, 1 + (GOAL - pressure) * GAIN));
       // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
       if (change > 1 && !(mayRise && refusedBefore > 0)) return;
