@@ -19,6 +19,7 @@
 // Whoever created the driver calls `close()`; afterwards every call rejects with `BrokerUnavailableError` and no event fires.
 import type { ControlBus } from './control.ts';
 import type { History } from './history.ts';
+import type { LifecycleLog } from './lifecycle.ts';
 import type { Limits } from './limits.ts';
 import type { ChannelPosition, EphemeralRequest, Publication, PublishRequest } from './publication.ts';
 import type { RevocationStore } from './revocations.ts';
@@ -101,6 +102,7 @@ export interface Broker {
   readonly control: ControlBus;
   readonly sessions: Sessions;
   readonly limits: Limits;
+  readonly lifecycle: LifecycleLog;
   readonly revocations: RevocationStore;
   /** Connects; resolves when publish and subscribe paths are usable. Keeps trying for ever; `onHealth` tells meanwhile. */
   start(events: BrokerEvents): Promise<void>;

@@ -5,6 +5,7 @@ import { deliveryCases } from './delivery-cases.ts';
 import { ephemeralCases } from './ephemeral-cases.ts';
 import type { ConformanceHarness } from './harness.ts';
 import { historyCases } from './history-cases.ts';
+import { lifecycleCases } from './lifecycle-cases.ts';
 import { limitCases } from './limit-cases.ts';
 import { numberingCases } from './numbering-cases.ts';
 import { revocationCases } from './revocation-cases.ts';
@@ -20,5 +21,6 @@ export const describeBrokerConformance = (name: string, harness: ConformanceHarn
     sessionCases(harness);
     limitCases(harness);
     revocationCases(harness);
+    lifecycleCases(harness);
   });
 };

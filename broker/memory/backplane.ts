@@ -12,6 +12,7 @@ import {
   UNPUBLISHED_NUMBERING_TTL_MS,
 } from '../clock.ts';
 import { createKeptLog, type KeptLog } from './kept-log.ts';
+import { createLifecycleTable, type LifecycleTable } from './lifecycle-table.ts';
 import { createLimitTable, type LimitTable } from './limit-table.ts';
 import { createRevocationTable, type RevocationTable } from './revocation-table.ts';
 import { createSessionTable, type SessionTable } from './session-table.ts';
@@ -35,6 +36,7 @@ export interface MemoryBackplane {
   readonly clock: BrokerClock;
   readonly sessions: SessionTable;
   readonly limits: LimitTable;
+  readonly lifecycle: LifecycleTable;
   readonly revocations: RevocationTable;
   publish(request: PublishRequest): PublishResult;
   publishEphemeral(request: EphemeralRequest): void;
@@ -134,6 +136,7 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
     clock,
     sessions: createSessionTable(clock),
     limits: createLimitTable(clock),
+    lifecycle: createLifecycleTable(clock),
     revocations: createRevocationTable(clock),
     publish({ channel: name, body, timeMs, key, messageId, history }) {
       const nowMs = clock.nowMs();

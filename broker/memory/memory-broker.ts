@@ -127,6 +127,12 @@ export const createMemoryBroker = ({ backplane, node, leaseMs = DEFAULT_LEASE_MS
       spend: (key, points, budget) => settle(() => backplane.limits.spend(key, points, budget)),
       hold: (requests, leaseMs) => settle(() => backplane.limits.hold(node, requests, leaseMs)),
     },
+    lifecycle: {
+      record: (batch, terms) => settle(() => backplane.lifecycle.record(batch, terms)),
+      take: (request, terms) => settle(() => backplane.lifecycle.take(request, terms)),
+      acknowledge: (lane, positions) => settle(() => backplane.lifecycle.acknowledge(lane, positions)),
+      retire: (lane, life, terms) => settle(() => backplane.lifecycle.retire(lane, life, terms)),
+    },
     revocations: {
       add: (revocations) => settle(() => backplane.revocations.add(revocations)),
       read: (version) => settle(() => backplane.revocations.read(version)),

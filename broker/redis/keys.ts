@@ -1,5 +1,6 @@
 // The names of keys and topics in Redis: `<prefix>:{<tag>}:<kind>:<rest>`.
-import { PARTITION_TAGS, partitionOf } from './partition.ts';
+import { LIFECYCLE_LANES } from '../lifecycle.ts';
+import { PARTITION_TAGS, partitionOf, PARTITIONS } from './partition.ts';
 
 /** `m` numbering (string), `s` stream, `i` seen message id (string), `c` topic of a channel, `h` held after a failover. */
 export interface ChannelKeys {
@@ -29,6 +30,14 @@ export interface KeySpace {
   ofSession(session: string): { readonly partition: number; readonly key: string };
   /** Of a limit over all nodes: the window of a budget, or who holds how much. */
   ofLimit(kind: 'budget' | 'hold', limit: string): { readonly partition: number; readonly key: string };
+  /** Of a lane of lifecycle events (lua/lifecycle-lane.lua). */
+  ofLane(lane: number): {
+    readonly partition: number;
+    readonly keys: readonly string[];
+    /** Followed by the life. */
+    readonly nodePrefix: string;
+    readonly retiredPrefix: string;
+  };
   /** The partition that stands for all whose channels share their decisions after a failover with this one's. */
   scopeOf(partition: number): number;
   /** See `ChannelKeys.rounds`. */
@@ -53,6 +62,9 @@ export interface KeySpace {
 
 /** Control keys are few; one partition keeps the scripts on them in one slot. */
 const CONTROL_PARTITION = 0;
+
+/** Lanes lie as far apart as they can, so that any even split of the partitions is an even split of the lanes. */
+const PARTITIONS_PER_LANE = PARTITIONS / LIFECYCLE_LANES;
 
 const groupByPartition = <T>(items: readonly T[], channelOf: (item: T) => string): T[][] => {
   const groups = new Map<number, T[]>();
@@ -96,6 +108,12 @@ export const createKeySpace = (prefix: string, reach: CallReach = 'server'): Key
     ofLimit(kind, limit) {
       const partition = partitionOf(limit);
       return { partition, key: `${bases[partition]!}limit-${kind}:${limit}` };
+    },
+    ofLane(lane) {
+      const partition = lane * PARTITIONS_PER_LANE;
+      const base = `${bases[partition]!}events:`;
+      const keys = ['meta', 'log', 'lives', 'vacating', 'channels'].map((name) => base + name);
+      return { partition, keys, nodePrefix: `${base}node:`, retiredPrefix: `${base}retired:` };
     },
     groupByCall(items, channelOf) {
       if (items.length === 0) return [];

@@ -2,6 +2,7 @@
 //
 // The tags are there from the first key on, so that a standalone Redis and a cluster hold the same names: partition i
 // owns slots [i * 128, (i + 1) * 128), hence any even split of the slots is an even split of the partitions.
+import { nameHash } from '../name-hash.ts';
 
 export const PARTITIONS = 128;
 export const HASH_SLOTS = 16_384;
@@ -40,15 +41,5 @@ const computeTags = (): readonly string[] => {
 
 export const PARTITION_TAGS: readonly string[] = computeTags();
 
-/**
- * Partition of a channel: FNV-1a over the UTF-16 units with the finaliser of MurmurHash3, because FNV alone leaves the
- * low bits of similar names correlated. Part of the data format: a change moves every channel.
- */
-export const partitionOf = (channel: string): number => {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < channel.length; i += 1) hash = Math.imul(hash ^ channel.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  hash ^= hash >>> 16;
-  return (hash >>> 0) % PARTITIONS;
-};
+/** Partition of a channel. */
+export const partitionOf = (channel: string): number => nameHash(channel) % PARTITIONS;

@@ -22,6 +22,7 @@ import { createOwnTail } from './own-tail.ts';
 import { createProbeChannels } from './probe-channels.ts';
 import { decodeEphemeral, decodeRun, isEphemeral } from './record.ts';
 import { createRedisControl } from './redis-control.ts';
+import { createRedisLifecycle } from './redis-lifecycle.ts';
 import { createRedisLimits } from './redis-limits.ts';
 import { createRedisRevocations } from './redis-revocations.ts';
 import { createRedisSessions } from './redis-sessions.ts';
@@ -204,6 +205,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     shardOf: shards.of,
     onFailure: () => topology.refresh(),
   });
+  const lifecycle = createRedisLifecycle({ keySpace, shardOf: shards.of, onFailure: () => topology.refresh() });
   const revocations = createRedisRevocations({
     keySpace,
     shardOf: shards.of,
@@ -230,6 +232,7 @@ export const createRedisBroker = (options: RedisBrokerOptions): Broker => {
     control,
     sessions,
     limits,
+    lifecycle,
     revocations,
     start(given) {
       if (closing !== undefined) return Promise.reject(closedError());
