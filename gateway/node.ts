@@ -15,6 +15,7 @@ import type { Clock, IdSource } from './clock.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
 import { type Failure, toFailure } from './failure.ts';
 import { createFanout } from './fanout/fanout.ts';
+import { createLifecycle } from './hooks/events/lifecycle.ts';
 import { createHooks } from './hooks/hooks.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
@@ -129,6 +130,7 @@ export const createNode = (options: NodeOptions): Node => {
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: () => budget.ringAllowance,
     onCharged: protection.onCharged,
+    onAudience: (channel, isThere) => lifecycle.handleAudience(channel, isThere),
     onError,
   });
   const { hub } = fanout;
@@ -203,9 +205,21 @@ export const createNode = (options: NodeOptions): Node => {
   const nowMs = () => clock.monotonicMs();
   const limits = createLimits({ settings: config, cluster: broker.limits, metrics, nowMs });
   const hooks = createHooks({ settings: config, nodeName: config.nodeName, clock, ids, random: Math.random, metrics });
+  const lifecycle = createLifecycle({
+    settings: config,
+    log: broker.lifecycle,
+    hook: hooks.events,
+    isTold: (channel) => namespaceOf(channel).hookEvents,
+    clock,
+    ids,
+    random: Math.random,
+    metrics,
+    onError,
+  });
   const services: SessionServices = {
     settings: config,
     hooks,
+    lifecycle,
     hub,
     access: createAccess(namespaceOf),
     namespaceOf,
@@ -265,6 +279,7 @@ export const createNode = (options: NodeOptions): Node => {
       budget.forget(connection);
       expiry.cancel(connection);
       moving.handleClosed(connection);
+      lifecycle.disconnected(connection.id, code);
       metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
       logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
     },
@@ -379,6 +394,7 @@ export const createNode = (options: NodeOptions): Node => {
     fanout.close();
     protection.close();
     loop.close();
+    await lifecycle.close();
     hooks.close();
     await broker.close();
     logger.info({ event: 'stopped' }, 'stopped');
@@ -438,6 +454,7 @@ export const createNode = (options: NodeOptions): Node => {
           stage = 'serving';
           backplane.start();
           protection.start();
+          lifecycle.start();
           announce();
           announcer = setInterval(announce, ANNOUNCE_MS);
           logger.info({ event: 'ready', port, internalPort }, 'node is ready');

@@ -62,6 +62,8 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_budget_relief_total', instance, ',measure="rings"')]: rising(1),
     [node('weir_budget_relief_total', instance, ',measure="closed"')]: always(0),
     [node('weir_memory_budget_bytes', instance)]: always(1_000_000),
+    [node('weir_hook_events_backlog_age_seconds', instance)]: always(0.2),
+    [node('weir_hook_events_lost_total', instance)]: always(0),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="200"')]: rising(100),
     [node('weir_http_requests_total', instance, ',route="/v1/publish",status="503"')]: always(0),
     [node('process_open_fds', instance)]: always(1200),
@@ -120,6 +122,16 @@ export const incidents: readonly Incident[] = [
       [activeServers]: turns(3, 2),
     },
     firing: ['WeirNodeUnreachable', 'WeirNodesMissing'],
+  },
+  {
+    name: 'an application that does not take lifecycle events',
+    series: { [node('weir_hook_events_backlog_age_seconds', b)]: turns(0, 120) },
+    firing: ['WeirEventsWaiting'],
+  },
+  {
+    name: 'lifecycle events that were lost',
+    series: { [node('weir_hook_events_lost_total', a)]: '0x60 7x20' },
+    firing: ['WeirEventsLost'],
   },
   {
     name: 'a node that vanished from service discovery',

@@ -224,6 +224,24 @@ export const alertRules: readonly AlertRule[] = [
       'Its usual load lies at a threshold. Add a node, or raise the threshold (WEIR_OVERLOAD_…) if "Signals against their thresholds" shows that it is too low.',
   },
   {
+    name: 'WeirEventsWaiting',
+    expr: `${max(q.value('weir_hook_events_backlog_age_seconds'))} > 60`,
+    for: '1m',
+    severity: 'warning',
+    summary: 'The application has not taken lifecycle events for over a minute',
+    description:
+      'They are kept, up to WEIR_HOOK_EVENTS_MAX_BACKLOG. Row Hooks, calls of the hook `events`: it answers something else than 2xx, too late, or cannot be reached.',
+  },
+  {
+    name: 'WeirEventsLost',
+    expr: `${sum(q.growth('weir_hook_events_lost_total'))} > 0`,
+    for: '0s',
+    severity: 'warning',
+    summary: 'Lifecycle events were lost, and the application was told so',
+    description:
+      'The backlog was full, or Redis lost what it had. What the application believes about connections and channels may be wrong until it compares (docs/hooks.md).',
+  },
+  {
     name: 'WeirConnectionsRefused',
     expr: `${sum(q.rate('weir_connections_refused_total'), 'instance', 'reason')} > 1`,
     for: '5m',

@@ -39,7 +39,7 @@ const keyFileProblem = (path: string, readFile: (path: string) => string): strin
   }
 };
 
-const HOOK_URLS = ['hookConnectUrl', 'hookSubscribeUrl', 'hookPublishUrl', 'hookRpcUrl'] as const;
+const HOOK_URLS = ['hookConnectUrl', 'hookSubscribeUrl', 'hookPublishUrl', 'hookRpcUrl', 'hookEventsUrl'] as const;
 
 const rules: readonly Rule[] = [
   ...HOOK_URLS.map(

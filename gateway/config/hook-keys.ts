@@ -1,6 +1,7 @@
 // The configuration keys of hooks to the application's backend; part of `configKeys`.
+import { EVENT_TYPES } from '../hooks/events/event-body.ts';
 import { DECISION_HOOKS } from '../hooks/hooks.ts';
-import { bytes, duration, flag, integer, list, none, text, value } from './key-spec.ts';
+import { bytes, choices, duration, flag, integer, list, none, text, value } from './key-spec.ts';
 import { isWebUrl } from './urls.ts';
 
 const KiB = 1024;
@@ -30,6 +31,29 @@ export const hookKeys = {
     default: none('rpc is not available'),
     secret: 'url',
     description: 'The backend that answers `rpc` commands.',
+  }),
+  hookEventsUrl: text('an http:// or https:// URL', isWebUrl, {
+    default: none('nobody is told'),
+    secret: 'url',
+    description: 'The backend that is told of lifecycle events, at least once each (see hooks.md).',
+  }),
+  hookEventsTypes: choices(EVENT_TYPES, {
+    default: value(EVENT_TYPES),
+    description: 'Lifecycle events the backend is told, where `hookEventsUrl` is set.',
+  }),
+  hookEventsGraceMs: duration(0, HOUR_MS, {
+    default: value(5000),
+    description: 'Time a channel stays occupied without subscribers, so that reconnects are no events.',
+  }),
+  hookEventsLeaseMs: duration(2000, HOUR_MS, {
+    default: value(10_000),
+    description:
+      'Time without a word from a node after which its connections are told as disconnected. Time in which no node reaches the broker does not count.',
+  }),
+  hookEventsMaxBacklog: integer(100, 10_000_000, {
+    default: value(100_000),
+    description:
+      'Lifecycle events kept for a backend that does not take them, in the whole cluster; the same number of changes on each node while the broker is away. What is beyond is told as one event `lost` that says how many.',
   }),
   hookSecret: text('text of 1–4096 characters', () => true, {
     default: none('none; needed by every hook'),

@@ -85,6 +85,7 @@ describe('parseNamespaces', () => {
       joinLeave: false,
       hookSubscribe: true,
       hookPublish: true,
+      hookEvents: true,
       subscribe: 'nobody',
       publish: 'nobody',
       membersAccess: 'nobody',

@@ -77,6 +77,10 @@ export const namespaceKeys = {
     default: value(true),
     description: "Whether `hookPublishUrl`, where it is set, is asked about clients' publications.",
   }),
+  hookEvents: flag({
+    default: value(true),
+    description: 'Whether `hookEventsUrl`, where it is set, is told when channels become occupied and vacated.',
+  }),
   maxMessageBytes: bytes(1, 256 * 1024 * 1024, {
     default: none('only `maxFrameBytes` and `maxBodyBytes`'),
     description: 'Largest message, counted as its JSON with `data`, `key` and publisher.',
@@ -111,6 +115,7 @@ export interface NamespaceConfig extends NamespaceRights {
   readonly joinLeave: boolean;
   readonly hookSubscribe: boolean;
   readonly hookPublish: boolean;
+  readonly hookEvents: boolean;
   /** Bytes of `data`; undefined: the bounds of frames and bodies alone apply. */
   readonly maxMessageBytes: number | undefined;
   /** What one client may publish to one channel. */

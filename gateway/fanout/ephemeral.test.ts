@@ -18,6 +18,7 @@ const setUp = () => {
   const topics = new Map<string, Set<TestSubscriber>>();
   const metrics = createMetricsRegistry();
   const broker = { subscribed: [] as string[], failing: false };
+  const audiences: string[] = [];
   const ephemeral: Ephemeral = createEphemeral({
     broker: {
       subscribe: (channel) => {
@@ -35,6 +36,7 @@ const setUp = () => {
     publishNative: (topic, frame) => {
       for (const socket of topics.get(topic) ?? []) socket.sendFrame(frame);
     },
+    onAudience: (channel, isThere) => audiences.push(`${isThere ? '+' : '-'}${channel}`),
     onError: (error) => expect.unreachable(error.message),
   });
   const socketOf = (native: boolean): TestSubscriber => {
@@ -60,7 +62,7 @@ const setUp = () => {
     const text = await metrics.exposition();
     return Number(new RegExp(`weir_messages_dropped_total\\{reason="${reason}"\\} (\\d+)`).exec(text)?.[1]);
   };
-  return { ephemeral, topics, broker, socketOf, send, pushes, droppedOf };
+  return { ephemeral, topics, broker, audiences, socketOf, send, pushes, droppedOf };
 };
 const isEmpty = ({ topics }: { topics: ReadonlyMap<string, ReadonlySet<unknown>> }): boolean =>
   [...topics.values()].every((members) => members.size === 0);
@@ -260,6 +262,22 @@ it('refuses when the broker does, and works the next time', async () => {
   expect(run.ephemeral.channelCount).toBe(0);
   run.broker.failing = false;
   await run.ephemeral.subscribe(run.socketOf(true), 'c');
+});
+
+it('tells when a channel gets its first member here, and when it has none any more', async () => {
+  const run = setUp();
+  run.broker.failing = true;
+  await expect(run.ephemeral.subscribe(run.socketOf(true), 'c')).rejects.toThrow('away');
+  run.broker.failing = false;
+  expect(run.audiences).toEqual([]);
+  const members = [];
+  for (const socket of [run.socketOf(true), run.socketOf(false)])
+    members.push(await run.ephemeral.subscribe(socket, 'c'));
+  expect(run.audiences).toEqual(['+c']);
+  run.ephemeral.unsubscribe(members[0]!);
+  expect(run.audiences).toEqual(['+c']);
+  run.ephemeral.unsubscribe(members[1]!);
+  expect(run.audiences).toEqual(['+c', '-c']);
 });
 
 it('leaves the offset out of frames, and only there', () => {

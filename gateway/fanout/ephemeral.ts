@@ -64,6 +64,8 @@ export interface EphemeralOptions {
   readonly delayMs: () => number;
   /** Hands a frame to every socket that listens to the topic (`Subscriber.listen`). */
   readonly publishNative: (topic: string, frame: Buffer) => void;
+  /** See `HubOptions`. */
+  readonly onAudience: (channel: string, isThere: boolean) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
@@ -90,7 +92,7 @@ const gapFrame = (dialect: Dialect, channel: string, count: number | null): Buff
   Buffer.from(dialect.encode({ type: 'gap', channel, count, reason: 'dropped' }));
 
 export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
-  const { broker, metrics, delayMs, publishNative, onError } = options;
+  const { broker, metrics, delayMs, publishNative, onAudience, onError } = options;
   const { hot } = metrics;
   const channels = new Map<string, EphemeralChannel>();
   /** Members that do not receive, by their connection. */
@@ -241,6 +243,7 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
   };
 
   const closeChannel = (channel: EphemeralChannel): void => {
+    if (channel.status === 'open') onAudience(channel.name, false);
     channel.status = 'closed';
     channel.waiting = [];
     waitingBytes -= channel.waitingBytes;
@@ -255,6 +258,7 @@ export const createEphemeral = (options: EphemeralOptions): Ephemeral => {
     broker.subscribe(channel.name).then(
       () => {
         channel.status = 'open';
+        onAudience(channel.name, true);
       },
       (error: unknown) => {
         closeChannel(channel);

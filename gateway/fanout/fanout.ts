@@ -24,6 +24,8 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly delayMs: () => number;
   /** Hands a frame to every socket that listens to the topic; absent where no socket can. */
   readonly publishNative?: (topic: string, frame: Buffer) => void;
+  /** This node has begun to receive a channel for its subscribers, or has none any more. */
+  readonly onAudience?: (channel: string, isThere: boolean) => void;
   readonly onError: (error: Error, context: { readonly stage: string }) => void;
 }
 
@@ -67,14 +69,15 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     onProgress: (channel) => catchUp.handleProgress(channel),
     onFlushed: (channel) => rings.settle(channel),
   });
-  const { publishNative = () => undefined } = options;
-  const ephemeral = createEphemeral({ broker, metrics, delayMs, publishNative, onError });
+  const { publishNative = () => undefined, onAudience = () => undefined } = options;
+  const ephemeral = createEphemeral({ broker, metrics, delayMs, publishNative, onAudience, onError });
   const hub = createHub({
     broker,
     ephemeral,
     catchUp,
     markDirty,
     onClosed: (channel) => rings.release(channel),
+    onAudience,
     metrics,
     boundsOf,
     coalesceMsOf: (channel) => limitsOf(channel).coalesce,

@@ -27,6 +27,7 @@ const setUp = async (
   const broker = options.broker?.(own) ?? own;
   const metrics = createMetricsRegistry();
   const errors: string[] = [];
+  const audiences: string[] = [];
   const onError: BrokerEvents['onError'] = (_, { stage }) => errors.push(stage);
   const bounds = options.bounds ?? history;
   const fanout = createFanout({
@@ -39,6 +40,7 @@ const setUp = async (
     maxTotalBytes: () => 1 << 24,
     onCharged: () => undefined,
     limitsOf: () => ({ kickBehind: undefined, kickExpired: undefined, coalesce: undefined }),
+    onAudience: (channel, isThere) => audiences.push(`${isThere ? '+' : '-'}${channel}`),
     onError,
   });
   const { hub } = fanout;
@@ -62,7 +64,7 @@ const setUp = async (
     await own.close();
     await publisher.close();
   };
-  return { hub, publish, errors, close, metrics };
+  return { hub, publish, errors, audiences, close, metrics };
 };
 
 const offsetsOf = (subscriber: ReturnType<typeof createTestSubscriber>): number[] =>
@@ -78,18 +80,18 @@ describe('the hub', () => {
       history: real.history,
       subscribe: (channel) => (refuse ? Promise.reject(new BrokerUnavailableError('away')) : real.subscribe(channel)),
     });
-    const { hub, close } = await setUp({ broker });
+    const { hub, audiences, close } = await setUp({ broker });
     const subscriber = createTestSubscriber();
     await expect(hub.subscribe(subscriber, 'c')).rejects.toThrow(BrokerUnavailableError);
-    expect(hub.channelCount).toBe(0);
+    expect([hub.channelCount, audiences]).toEqual([0, []]);
     refuse = false;
     await hub.subscribe(subscriber, 'c');
-    expect(hub.subscriptionCount).toBe(1);
+    expect([hub.subscriptionCount, audiences]).toEqual([1, ['+c']]);
     await close();
   });
 
   it('gives everything back when the last subscription ends', async () => {
-    const { hub, close } = await setUp();
+    const { hub, audiences, close } = await setUp();
     const subscriber = createTestSubscriber();
     const subscriptions = [];
     for (const channel of ['a', 'b', 'a']) subscriptions.push(await subscriptionOf(hub.subscribe(subscriber, channel)));
@@ -99,6 +101,7 @@ describe('the hub', () => {
       hub.unsubscribe(subscription);
     }
     expect([hub.channelCount, hub.subscriptionCount]).toEqual([0, 0]);
+    expect(audiences).toEqual(['+a', '+b', '-b', '-a']);
     await close();
   });
 

@@ -34,6 +34,8 @@ export interface HubOptions {
   readonly markDirty: (channel: ChannelState) => void;
   /** The channel is gone from this node. */
   readonly onClosed: (channel: ChannelState) => void;
+  /** The channel has subscribers here from now on, or none any more. */
+  readonly onAudience: (channel: string, isThere: boolean) => void;
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
   /** Fixed wait before a flush of the channel, ms; undefined: as the load asks for. */
@@ -97,7 +99,8 @@ interface Opening {
 }
 
 export const createHub = (options: HubOptions): Hub => {
-  const { broker, ephemeral, catchUp, markDirty, onClosed, metrics, boundsOf, coalesceMsOf, onError } = options;
+  const { broker, ephemeral, catchUp, markDirty, onClosed, onAudience, metrics, boundsOf, coalesceMsOf, onError } =
+    options;
   const channels = new Map<string, ChannelState>();
   const openings = new Map<ChannelState, Opening>();
   const heldOnNode: HeldOnNode = { bytes: 0 };
@@ -129,6 +132,7 @@ export const createHub = (options: HubOptions): Hub => {
     });
 
   const closeChannel = (channel: ChannelState): void => {
+    if (channel.status !== 'opening') onAudience(channel.name, false);
     channel.status = 'closed';
     releaseHeld(channel);
     channels.delete(channel.name);
@@ -146,6 +150,7 @@ export const createHub = (options: HubOptions): Hub => {
       .then((position) => {
         channel.log.open(position);
         channel.status = 'live';
+        onAudience(channel.name, true);
         if (!joinHeld(channel)) healing.heal(channel);
         // Nobody subscribes yet: what was held is history for those who come now.
         channel.flushedSeq = channel.log.nextSeq;

@@ -40,6 +40,8 @@ export interface HookClientOptions<S extends TSchema> {
   readonly url: string;
   readonly secret: string;
   readonly answer: S;
+  /** Whatever a successful answer says counts as the empty one: `answer` is not asked for. */
+  readonly ignoresAnswer?: boolean;
   /** Per attempt, ms. */
   readonly timeoutMs: number;
   /** Attempts after the first. */
@@ -58,8 +60,8 @@ export interface HookClientOptions<S extends TSchema> {
 }
 
 export interface HookClient<T> {
-  /** Rejects with `HookUnavailable`. */
-  call(payload: Readonly<Record<string, unknown>>): Promise<T>;
+  /** Rejects with `HookUnavailable`. `id` names a call that may be repeated; a fresh one when absent. */
+  call(payload: Readonly<Record<string, unknown>>, id?: string): Promise<T>;
   /** Calls that wait for a place. */
   readonly waiting: number;
   readonly isOpen: boolean;
@@ -109,7 +111,7 @@ export const createHookClient = <S extends TSchema>(options: HookClientOptions<S
     metrics.observe('weir_hook_duration_seconds', (clock.monotonicMs() - startedMs) / 1000, { hook: name });
     if (outcome.kind === 'answer' && outcome.status >= 200 && outcome.status < 300) {
       breaker.succeeded();
-      const value = parse(outcome.body);
+      const value = options.ignoresAnswer === true ? {} : parse(outcome.body);
       if (value === undefined) return refuse('invalid');
       metrics.count('weir_hook_calls_total', { hook: name, outcome: 'answered' });
       return { value };
@@ -140,10 +142,9 @@ export const createHookClient = <S extends TSchema>(options: HookClientOptions<S
   };
 
   return {
-    call(payload) {
+    call(payload, id = ids.randomId()) {
       if (calls >= maxConcurrent + maxQueue) return Promise.reject(refuse('full'));
-      // The same for every attempt: the backend can tell a retry.
-      const id = ids.randomId();
+      // The id is the same for every attempt: the backend can tell a retry.
       const body = Buffer.from(JSON.stringify({ hook: name, id, ...payload }));
       calls++;
       return limit(run, id, body, clock.monotonicMs()).finally(() => calls--);

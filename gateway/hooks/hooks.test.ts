@@ -26,6 +26,7 @@ const setUp = (settings: Partial<HookSettings> = {}) => {
       hookSubscribeUrl: `${backend.url}/subscribe`,
       hookPublishUrl: `${backend.url}/publish`,
       hookRpcUrl: `${backend.url}/rpc`,
+      hookEventsUrl: `${backend.url}/events`,
       hookSecret: SECRET,
       hookTimeoutMs: 5000,
       hookRetries: 1,
@@ -223,5 +224,39 @@ describe('rpc', () => {
   it('is not available without its hook', async () => {
     const { hooks } = setUp({ hookRpcUrl: undefined });
     await expect(hooks.rpc(asker, { method: 'x' })).rejects.toMatchObject({ error: 'notAvailable' });
+  });
+});
+
+describe('events', () => {
+  const told = [{ id: 'a.1.connected' }, { id: 'b.1.connected' }];
+
+  it('are taken by any 2xx, whatever its body, and the same ones have the same name', async () => {
+    const { hooks, outcome } = setUp();
+    backend.answerWith((_, response) => response.writeHead(204).end());
+    for (const events of [told, told, told.slice(0, 1)]) await hooks.events!.send(events);
+    backend.answerWith((_, response) => response.writeHead(200).end('thanks'));
+    await hooks.events!.send(told);
+    const names = backend.calls.map(({ headers }) => headers['webhook-id']);
+    expect(names).toEqual([names[0], names[0], names[2], names[0]]);
+    expect(names[2]).not.toBe(names[0]);
+    expect(backend.calls[0]!.body).toEqual({ hook: 'events', id: names[0], node: 'n1', events: told });
+    expect(await outcome('answered', 'events')).toBe(4);
+  });
+
+  it('are not taken by anything else, and are tried once: whoever keeps them tries again', async () => {
+    const { hooks } = setUp();
+    for (const status of [302, 404, 500]) {
+      backend.answerWith(answerJson({}, status));
+      await expect(hooks.events!.send(told)).rejects.toThrow('no usable answer');
+    }
+    backend.answerWith((_, response) => response.socket?.resetAndDestroy());
+    await expect(hooks.events!.send(told)).rejects.toThrow('no usable answer');
+    expect(backend.calls).toHaveLength(4);
+  });
+
+  it('do not go to a private address where these are refused, and nowhere without a URL', async () => {
+    await expect(setUp({ hookPrivateAddresses: false }).hooks.events!.send(told)).rejects.toThrow('address');
+    expect(backend.calls).toEqual([]);
+    expect(setUp({ hookEventsUrl: undefined }).hooks.events).toBeUndefined();
   });
 });

@@ -1,4 +1,5 @@
 // What the application's backend decides: who may connect, subscribe and publish, and what a method of its own answers.
+import { createHash } from 'node:crypto';
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { type Identity, readClaims } from '../access/tokens/claims.ts';
 import type { Clock, IdSource } from '../clock.ts';
@@ -9,7 +10,7 @@ import { createHookClient, type HookClient, type HookClientOptions, HookUnavaila
 /** Hooks whose answer is a decision. */
 export const DECISION_HOOKS = ['connect', 'subscribe', 'publish'] as const;
 type DecisionHook = (typeof DECISION_HOOKS)[number];
-export type HookName = DecisionHook | 'rpc';
+export type HookName = DecisionHook | 'rpc' | 'events';
 
 const MAX_REASON = 200;
 const decisionSchema = Type.Object({
@@ -31,6 +32,7 @@ export interface HookSettings {
   readonly hookSubscribeUrl: string | undefined;
   readonly hookPublishUrl: string | undefined;
   readonly hookRpcUrl: string | undefined;
+  readonly hookEventsUrl: string | undefined;
   readonly hookSecret: string | undefined;
   readonly hookTimeoutMs: number;
   readonly hookRetries: number;
@@ -58,7 +60,17 @@ export interface Asker {
   readonly address: string;
 }
 
+/** The application, as it is told of events (events/). */
+export interface EventHook {
+  /** One attempt; the same events have the same id each time. Rejects with `HookUnavailable` when they were not taken. */
+  send(events: readonly Readonly<Record<string, unknown>>[]): Promise<void>;
+  /** The circuit breaker is open. */
+  readonly isOpen: boolean;
+}
+
 export interface Hooks {
+  /** Undefined when nobody is told of events. */
+  readonly events: EventHook | undefined;
   /** Whether connects are decided by the application: none may be left out then. */
   readonly decidesConnects: boolean;
   /**
@@ -131,6 +143,17 @@ export const createHooks = ({ settings, nodeName, clock, ids, random, metrics }:
   // A call may do something: whether to repeat it is for the client to say.
   const rpc = open('rpc', settings.hookRpcUrl, rpcSchema, { retries: 0 });
 
+  const eventClient = open('events', settings.hookEventsUrl, Type.Object({}), { retries: 0, ignoresAnswer: true });
+  const events: EventHook | undefined = eventClient && {
+    async send(told) {
+      const id = createHash('sha256').update(JSON.stringify(told.map((event) => event['id'])));
+      await eventClient.call({ node: nodeName, events: told }, id.digest('base64url'));
+    },
+    get isOpen() {
+      return eventClient.isOpen;
+    },
+  };
+
   const perHook = (read: (client: HookClient<unknown>) => number) => () =>
     [...clients].map(([hook, client]) => ({ labels: { hook }, value: read(client) }));
   metrics.gauge(
@@ -168,6 +191,7 @@ export const createHooks = ({ settings, nodeName, clock, ids, random, metrics }:
   };
 
   return {
+    events,
     decidesConnects: decisions.connect !== undefined,
     connect: (asker, client) =>
       decide('connect', asker, { client })?.then((decision) => {

@@ -1,4 +1,5 @@
 // Every metric of a node, declared once: the registry, the dashboards, the alerts and the documentation read this list.
+import { LIFECYCLE_TYPES } from '../../broker/lifecycle.ts';
 import { closeCodes, errorCodes } from '../../protocol/codes.ts';
 import { MOVE_REASONS } from '../../protocol/pushes.ts';
 
@@ -221,6 +222,13 @@ export const metricDeclarations = {
   ),
   weir_hook_duration_seconds: histogram(SECONDS, 'Attempts to call a hook, by hook.', 'hook'),
   weir_hook_waiting: gauge('Calls that wait for one of the concurrent ones to end, by hook.', 'hook'),
+  weir_hook_events_total: counterOf('Lifecycle events the application took, by event.', 'event', LIFECYCLE_TYPES),
+  weir_hook_events_lost_total: counter(
+    'Lifecycle events that could not be kept, as the application was told; a loss nobody can count is 1.',
+  ),
+  weir_hook_events_backlog: gauge('Lifecycle events in the broker that the application has not taken yet.'),
+  weir_hook_events_backlog_age_seconds: gauge('How long the oldest of them has been there.'),
+  weir_hook_events_unwritten: gauge('Lifecycle events of this node that are not in the broker yet.'),
   weir_hook_breaker_open: gauge('1 while a hook is not called because it failed too often in a row, by hook.', 'hook'),
 
   weir_event_loop_lag_seconds: gauge(

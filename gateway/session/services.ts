@@ -1,6 +1,7 @@
 // What commands work with: one bundle, made by the node, shared by all connections.
 import type { Clock } from '../clock.ts';
 import type { Hub } from '../fanout/hub.ts';
+import type { Lifecycle } from '../hooks/events/lifecycle.ts';
 import type { Hooks } from '../hooks/hooks.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import type { NamespaceConfig } from '../config/namespaces.ts';
@@ -54,6 +55,7 @@ export interface SessionServices {
   readonly directory: Pick<Directory, 'identify'>;
   readonly expiry: Pick<Expiry<Connection>, 'schedule'>;
   readonly hooks: Hooks;
+  readonly lifecycle: Pick<Lifecycle, 'connected'>;
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly brokerState: () => 'ready' | 'degraded';

@@ -17,3 +17,4 @@ export { waitFor, type WaitOptions } from './wait-for.ts';
 export { openWsClient, UpgradeRefused, type WireObject, type WsClient, type WsClientOptions } from './ws-client.ts';
 export { forgeToken, signToken, TOKEN_SECRET, type TestTokenOptions } from './tokens.ts';
 export { answerJson, type HookAnswer, type HookBackend, startHookBackend } from './hook-backend.ts';
+export { allEvents, toldEvents, type ToldEvent, typesOf } from './told-events.ts';

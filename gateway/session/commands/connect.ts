@@ -65,7 +65,7 @@ const admit = (
   identity: Identity | null,
   services: SessionServices,
 ): Connected | Promise<Connected> => {
-  const { sessions, directory, expiry, revocations } = services;
+  const { sessions, directory, expiry, revocations, lifecycle } = services;
   if (session !== undefined && revocations.isSessionRevoked(session))
     throw refusedConnect(new Failure('unauthorized', 'session: it was revoked'));
   connection.identity = identity;
@@ -82,8 +82,13 @@ const admit = (
     const continued = session === undefined ? undefined : sessions.continue(connection, session);
     return continued === undefined ? finish() : continued.then(finish);
   };
+  // What the client is told, the application is told as well, whatever becomes of this node.
+  const tell = (): Connected | Promise<Connected> => {
+    const told = connection.isOpen() ? lifecycle.connected(connection.asker) : undefined;
+    return told === undefined ? goOn() : told.then(goOn);
+  };
   const entered = enterUser(connection, services);
-  return entered === undefined ? goOn() : entered.then(goOn);
+  return entered === undefined ? tell() : entered.then(tell);
 };
 
 /** Throws `ClosingFailure` for a token that is none, or is over, or was revoked. */

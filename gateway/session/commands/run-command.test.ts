@@ -81,6 +81,7 @@ beforeEach(() => {
     publishing: {} as SessionServices['publishing'],
     reading: { read: ({ channel }) => pend(reads, channel), isNumbered: () => true },
     hooks: {
+      events: undefined,
       decidesConnects: false,
       connect: () => undefined,
       subscribe: () => undefined,
@@ -88,6 +89,7 @@ beforeEach(() => {
       rpc: () => Promise.resolve(1),
       close: () => undefined,
     },
+    lifecycle: { connected: () => undefined },
     sessions: noSessions,
     limits,
     budget: { isFull: false, charge: () => undefined },

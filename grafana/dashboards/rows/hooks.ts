@@ -1,6 +1,6 @@
 // Row "Hooks": whether the application's backend decides in time, and what it decides.
 import type { RowDefinition } from '../../panels.ts';
-import { sum } from '../../promql.ts';
+import { max, sum } from '../../promql.ts';
 import { q } from '../scope.ts';
 
 export const hooks: RowDefinition = {
@@ -42,6 +42,33 @@ export const hooks: RowDefinition = {
         { expr: sum(q.rate('weir_hook_retries_total'), 'hook'), legend: '{{hook}} retries' },
         { expr: sum(q.value('weir_hook_breaker_open'), 'hook'), legend: '{{hook}} open on nodes' },
       ],
+    },
+    {
+      kind: 'stacked',
+      title: 'Lifecycle events taken',
+      description:
+        'What the application was told: who came and went, which channels have somebody. `lost` stands for events that could not be kept.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_hook_events_total'), 'event'), legend: '{{event}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Lifecycle events that wait',
+      description:
+        'For the application (`backlog`, the same on every node), for the broker (`unwritten`, all nodes together), and lost a second.',
+      unit: 'short',
+      queries: [
+        { expr: max(q.value('weir_hook_events_backlog')), legend: 'backlog' },
+        { expr: sum(q.value('weir_hook_events_unwritten')), legend: 'unwritten' },
+        { expr: sum(q.rate('weir_hook_events_lost_total')), legend: 'lost' },
+      ],
+    },
+    {
+      kind: 'lines',
+      title: 'Age of the oldest lifecycle event',
+      description: 'How long the application has not taken it. Beyond a second or two it does not answer with 2xx.',
+      unit: 's',
+      queries: [{ expr: max(q.value('weir_hook_events_backlog_age_seconds')), legend: 'oldest' }],
     },
   ],
 };
