@@ -72,7 +72,7 @@ test.each([
   [['--scenario', 'fanout,nothing'], '--scenario: one of fanout, stall expected, got "nothing"'],
   [
     ['--server', 'uws'],
-    '--server: one of raw-uws, npm-ws, weir-redis, weir-haproxy, weir-replicated, weir-memory, weir-cluster expected, got "uws"',
+    '--server: one of raw-uws, npm-ws, weir-redis, weir-events, weir-haproxy, weir-replicated, weir-memory, weir-cluster expected, got "uws"',
   ],
   [['--wrong'], "Unknown option '--wrong'"],
 ])('arguments %j are refused by name', (argv, message) => {

@@ -76,7 +76,7 @@ const comparison = ({ scenario, outcomes }: ScenarioReport): string => {
       }
     }
     const direct = figureOf(outcomes.get('weir-redis'), figure.name);
-    for (const server of ['weir-replicated', 'weir-haproxy'] as const) {
+    for (const server of ['weir-events', 'weir-replicated', 'weir-haproxy'] as const) {
       const own = figureOf(outcomes.get(server), figure.name);
       if (direct === undefined || own === undefined || direct <= 0) continue;
       cells[`${server} / weir-redis`] = `${thousands(own / direct)} ×`;

@@ -1,7 +1,10 @@
 // The servers that are measured: two controls and Weir, each a process of its own pinned to the server core.
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
@@ -18,6 +21,7 @@ export const SERVER_NAMES = [
   'raw-uws',
   'npm-ws',
   'weir-redis',
+  'weir-events',
   'weir-haproxy',
   'weir-replicated',
   'weir-memory',
@@ -140,15 +144,29 @@ const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> =>
   };
 };
 
-type WeirName = 'weir-redis' | 'weir-replicated' | 'weir-memory';
+type WeirName = 'weir-redis' | 'weir-events' | 'weir-replicated' | 'weir-memory';
 
 /** None, or the master and what replicates it. */
 const startRedisFor = async (name: WeirName): Promise<readonly RedisProcess[]> => {
   if (name === 'weir-memory') return [];
   const args = ['--repl-diskless-sync-delay', '0'];
   const master = await startRedis({ args });
-  if (name === 'weir-redis') return [master];
+  if (name !== 'weir-replicated') return [master];
   return [master, await startRedis({ args: [...args, '--replicaof', '127.0.0.1', String(master.port)] })];
+};
+
+/** An application that takes lifecycle events at once. */
+const startApplication = async (): Promise<{ readonly url: string; close(): void }> => {
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => response.end());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const close = (): void => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close };
 };
 
 const startWeir = async (
@@ -165,6 +183,7 @@ const startWeir = async (
   // On the load generator's core they would wait for a process that never sleeps, and that wait would count as ours.
   for (const { pid } of servers) await pinning.release(pid);
   const apiKey = randomBytes(16).toString('hex');
+  const application = name === 'weir-events' ? await startApplication() : undefined;
   const tokens = createBenchKeys();
   const directory = await temporaryDirectory('bench');
   const publicKeyFile = join(directory.path, 'public.pem');
@@ -183,6 +202,7 @@ const startWeir = async (
       // No token is known before: what is measured is the verification.
       WEIR_MAX_KNOWN_TOKENS: '0',
       ...(name === 'weir-replicated' ? { WEIR_REDIS_MIN_REPLICAS: '1' } : {}),
+      ...(application && { WEIR_HOOK_EVENTS_URL: application.url, WEIR_HOOK_SECRET: SECRET }),
       ...env,
     },
   }).catch(async (error: unknown) => {
@@ -203,6 +223,7 @@ const startWeir = async (
     },
     [Symbol.asyncDispose]: async () => {
       await node.stop();
+      application?.close();
       await stopRedis();
       await directory.remove();
     },
