@@ -21,6 +21,7 @@ type Config struct {
 	DrainMs     int      `json:"drainMs"` // longest wait for deliveries and answers after the last publication
 	Slow        *Slow    `json:"slow"`    // instead of a run: readers that take less than they are sent
 	Return      *Return  `json:"return"`  // instead of a run: clients that lose their node and come back to another
+	Stalled     *Stalled `json:"stalled"` // beside the connections: some that do not read until the load is over
 }
 
 // Slow are subscribers of c0 that read at a pace of their own until HoldMs is over, and come back when they are closed.
@@ -83,37 +84,38 @@ type ProcessUse struct {
 
 // Result is the answer of one run.
 type Result struct {
-	Opened        int          `json:"opened"`
-	Failed        int          `json:"failed"`
-	Closed        int          `json:"closed"` // connections lost after they were subscribed
-	OpenPerSecond float64      `json:"openPerSecond"`
-	OpenLoaderCPU float64      `json:"openLoaderCpu"`
-	Published     int          `json:"published"`
-	Positions     int          `json:"positions"` // publications answered with an offset
-	PositionsOk   bool         `json:"positionsOk"`
-	Requests      int          `json:"requests"`
-	Refused       int          `json:"refused"`   // POSTs without a 2xx answer
-	Throttled     int          `json:"throttled"` // of these, answered 429 with Retry-After
-	Expected      int64        `json:"expected"`
-	Received      int64        `json:"received"`
-	Missing       int64        `json:"missing"`
-	Skipped       int64        `json:"skipped"`    // holes seen between consecutive offsets
-	Duplicates    int64        `json:"duplicates"` // offsets seen again or going back
-	Gaps          int64        `json:"gaps"`       // gap receipts
-	Unreadable    int64        `json:"unreadable"` // frames that could not be understood
-	Frames        int64        `json:"frames"`
-	Reads         int64        `json:"reads"`
-	Bytes         int64        `json:"bytes"`
-	DeliveriesPS  float64      `json:"deliveriesPerSecond"`
-	PublishedPS   float64      `json:"publishedPerSecond"`
-	SpanSeconds   float64      `json:"spanSeconds"`
-	LoaderCPU     float64      `json:"loaderCpu"`     // cores, polling of an idle loader excluded
-	LoaderStarved float64      `json:"loaderStarved"` // as Starved, of the loader
-	Latency       Latency      `json:"latency"`       // intended publish time to receipt, sampled connections
-	Answer        Latency      `json:"answer"`        // sending a POST to its answer
-	Waited        Latency      `json:"waited"`        // intended publish time to sending the POST
-	Probe         Latency      `json:"probe"`
-	Processes     []ProcessUse `json:"processes"`
-	Storm         StormResult  `json:"storm"`
-	Note          string       `json:"note"` // first error seen
+	Opened        int           `json:"opened"`
+	Failed        int           `json:"failed"`
+	Closed        int           `json:"closed"` // connections lost after they were subscribed
+	OpenPerSecond float64       `json:"openPerSecond"`
+	OpenLoaderCPU float64       `json:"openLoaderCpu"`
+	Published     int           `json:"published"`
+	Positions     int           `json:"positions"` // publications answered with an offset
+	PositionsOk   bool          `json:"positionsOk"`
+	Requests      int           `json:"requests"`
+	Refused       int           `json:"refused"`   // POSTs without a 2xx answer
+	Throttled     int           `json:"throttled"` // of these, answered 429 with Retry-After
+	Expected      int64         `json:"expected"`
+	Received      int64         `json:"received"`
+	Missing       int64         `json:"missing"`
+	Skipped       int64         `json:"skipped"`    // holes seen between consecutive offsets
+	Duplicates    int64         `json:"duplicates"` // offsets seen again or going back
+	Gaps          int64         `json:"gaps"`       // gap receipts
+	Unreadable    int64         `json:"unreadable"` // frames that could not be understood
+	Frames        int64         `json:"frames"`
+	Reads         int64         `json:"reads"`
+	Bytes         int64         `json:"bytes"`
+	DeliveriesPS  float64       `json:"deliveriesPerSecond"`
+	PublishedPS   float64       `json:"publishedPerSecond"`
+	SpanSeconds   float64       `json:"spanSeconds"`
+	LoaderCPU     float64       `json:"loaderCpu"`     // cores, polling of an idle loader excluded
+	LoaderStarved float64       `json:"loaderStarved"` // as Starved, of the loader
+	Latency       Latency       `json:"latency"`       // intended publish time to receipt, sampled connections
+	Answer        Latency       `json:"answer"`        // sending a POST to its answer
+	Waited        Latency       `json:"waited"`        // intended publish time to sending the POST
+	Probe         Latency       `json:"probe"`
+	Processes     []ProcessUse  `json:"processes"`
+	Storm         StormResult   `json:"storm"`
+	Stalled       StalledResult `json:"stalled"`
+	Note          string        `json:"note"` // first error seen
 }

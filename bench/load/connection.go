@@ -29,6 +29,7 @@ type connection struct {
 	subscriptions []subscription
 	waitingFor    int
 	readAll       bool // read each message, not only both ends of a frame
+	stalled       bool // see stalled.go
 	outbox        []byte
 	opcode        byte
 	collect       bool // the frame under way is kept whole
@@ -37,7 +38,7 @@ type connection struct {
 }
 
 func (c *connection) start(port int, source [4]byte) error {
-	fd, err := dial(port, source)
+	fd, err := dial(port, source, c.stalled)
 	if err != nil {
 		return err
 	}
@@ -96,8 +97,8 @@ func (c *connection) read() {
 		c.close("closed by the server")
 		return
 	}
-	c.run.tally.reads++
-	c.run.tally.bytes += int64(n)
+	c.counts().reads++
+	c.counts().bytes += int64(n)
 	chunk := buffer[:n]
 	if c.state == stateUpgrading {
 		if chunk = c.upgraded(chunk); chunk == nil {
@@ -137,7 +138,7 @@ func (c *connection) close(why string) {
 }
 
 func (c *connection) whole(opcode byte, payload []byte) {
-	c.run.tally.frames++
+	c.counts().frames++
 	switch opcode {
 	case opText:
 		if c.readAll || c.state != stateOpen || !c.readEnds(payload, payload) {
@@ -185,8 +186,8 @@ func (c *connection) end() {
 		c.whole(c.opcode, c.head)
 		return
 	}
-	c.run.tally.frames++
+	c.counts().frames++
 	if !c.readEnds(c.head, c.tail) {
-		c.run.unreadable("a frame that does not begin and end with a message", c.head)
+		c.unreadable("a frame that does not begin and end with a message", c.head)
 	}
 }

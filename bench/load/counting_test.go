@@ -31,6 +31,27 @@ func TestAFrameThatEndsWithAnotherPushIsNotCountedByItsEnds(t *testing.T) {
 	}
 }
 
+func TestAReaderThatStalledAccountsForMessagesAndReceiptsAndForNothingElse(t *testing.T) {
+	r := &run{stalled: &stalled{newestGap: -1}}
+	c := &connection{run: r, state: stateOpen, stalled: true, readAll: true, subscriptions: []subscription{{open: true, next: 4}}}
+	read := func(text string) { c.whole(opText, []byte(text)) }
+	read(`[{"type":"message","channel":"c0","offset":4,"data":{"t":1}},{"type":"gap","channel":"c0","from":5,"to":8,"count":4,"reason":"expired"}]`)
+	read(`{"type":"gap","channel":"c0","from":9,"to":10,"count":3,"reason":"expired"}`) // counts wrongly
+	read(`{"type":"gap","channel":"c0","from":null,"to":null,"count":null,"reason":"epoch"}`)
+	read(`{"type":"message","channel":"c0","offset":11,"data":{"t":1}}`) // 9 and 10 are missing
+	read(`{"type":"gap","channel":"c0","from":10,"to":12,"count":3,"reason":"expired"}`)
+	s := r.stalled
+	if s.tally.received != 2 || s.declared != 5 || s.tally.gaps != 4 || s.newestGap != 12 {
+		t.Errorf("received %d declared %d gaps %d newest %d", s.tally.received, s.declared, s.tally.gaps, s.newestGap)
+	}
+	if s.tally.unreadable != 2 || s.tally.skipped != 2 || s.tally.duplicates != 2 || c.subscriptions[0].next != 13 {
+		t.Errorf("unreadable %d skipped %d duplicates %d next %d", s.tally.unreadable, s.tally.skipped, s.tally.duplicates, c.subscriptions[0].next)
+	}
+	if r.tally.received+r.tally.gaps+r.tally.unreadable != 0 {
+		t.Errorf("counted as a reader's: %+v", r.tally)
+	}
+}
+
 func TestAMessageWithoutOffsetIsUnreadable(t *testing.T) {
 	r := &run{}
 	c := &connection{run: r, state: stateOpen, subscriptions: []subscription{{open: true, next: 1}}}

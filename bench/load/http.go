@@ -20,7 +20,7 @@ type httpConnection struct {
 }
 
 func (h *httpConnection) open(port int, source [4]byte) error {
-	fd, err := dial(port, source)
+	fd, err := dial(port, source, false)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,10 @@ import (
 	"runtime/debug"
 )
 
-const openLimitMs = 60_000
+const (
+	openLimitMs   = 60_000
+	memoryEveryUs = 100_000
+)
 
 // dialsPerTurn is how many connections are begun before the answers to others are read.
 const dialsPerTurn = 200
@@ -54,6 +57,7 @@ func main() {
 func (r *run) whole() (Result, error) {
 	var out Result
 	r.openAll(&out)
+	r.openStalled()
 	r.until(r.config.SettleMs, func() bool { return false })
 	if r.config.Publish == nil {
 		r.until(r.config.HoldMs, func() bool { return false })
@@ -64,6 +68,9 @@ func (r *run) whole() (Result, error) {
 	if r.config.Publish != nil {
 		if err := r.load(&out); err != nil {
 			return out, err
+		}
+		if r.stalled != nil {
+			out.Stalled = r.stalled.readOn(r, r.publish.positions.newest(0))
 		}
 	}
 	r.watched.sampleMemory()
@@ -139,7 +146,7 @@ func (r *run) load(out *Result) error {
 		}
 		if now > sampleAt {
 			r.watched.sampleMemory()
-			sampleAt = now + 100_000
+			sampleAt = now + memoryEveryUs
 		}
 		p.pump()
 		if r.probe != nil {

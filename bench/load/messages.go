@@ -13,6 +13,9 @@ var (
 	channelMarker = []byte(`"channel":"c`)
 	stampMarker   = []byte(`"data":{"t":`)
 	epochMarker   = []byte(`"epoch":"`)
+	fromMarker    = []byte(`"from":`)
+	toMarker      = []byte(`"to":`)
+	countMarker   = []byte(`"count":`)
 )
 
 type pushKind int

@@ -193,6 +193,14 @@ func (l ledger) add(channel int, offset int64) {
 	}
 }
 
+// newest is the highest offset answered for the channel, 0 when there was none.
+func (l ledger) newest(channel int) int64 {
+	if s := l[channel]; s != nil {
+		return s.max
+	}
+	return 0
+}
+
 func (l ledger) total() (n int, contiguous bool) {
 	contiguous = true
 	for _, s := range l {

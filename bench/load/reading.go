@@ -7,8 +7,8 @@ import "fmt"
 func (c *connection) readEnds(head, tail []byte) bool {
 	first, last, ok := firstAndLastOffset(head, tail)
 	if ok {
-		c.subscriptions[0].arrived(first, last, &c.run.tally)
-		c.run.tally.lastUs = c.run.now
+		c.subscriptions[0].arrived(first, last, c.counts())
+		c.counts().lastUs = c.run.now
 		if c.run.back != nil {
 			c.run.back.arrived(c.index, c.subscriptions[0].next)
 		}
@@ -30,7 +30,10 @@ func (c *connection) readEach(frame []byte) {
 		case pushSubscribed:
 			c.subscribed(push)
 		case pushGap:
-			c.run.tally.gaps++
+			c.counts().gaps++
+			if c.stalled {
+				c.receipt(push)
+			}
 		case pushError:
 			c.run.note(fmt.Sprintf("error push: %.120s", push))
 			if c.state == stateSubscribing {
@@ -55,16 +58,15 @@ func (c *connection) readMessage(push []byte, now int64) {
 	offset, stamp := numberAfter(push, offsetMarker), numberAfter(push, stampMarker)
 	s := c.find(numberAfter(push, channelMarker))
 	if offset < 0 || stamp < 0 || s == nil {
-		c.run.unreadable("a message without offset, publish time or known channel", push)
+		c.unreadable("a message without offset, publish time or known channel", push)
 		return
 	}
-	before := c.run.tally.received
-	s.arrived(offset, offset, &c.run.tally)
-	c.run.tally.lastUs = now
-	if c.run.tally.received > before {
-		if stamp >= c.run.countFromUs {
-			c.run.tally.latency.add(now - stamp)
-		}
+	t := c.counts()
+	before := t.received
+	s.arrived(offset, offset, t)
+	t.lastUs = now
+	if t.received > before && stamp >= c.run.countFromUs {
+		t.latency.add(now - stamp)
 	}
 }
 

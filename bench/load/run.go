@@ -33,6 +33,7 @@ type run struct {
 	watched     *watched
 	storm       *storm
 	back        *returning
+	stalled     *stalled
 	events      []syscall.EpollEvent
 }
 
@@ -67,12 +68,16 @@ func (r *run) note(text string) {
 	}
 }
 
-func (r *run) unreadable(why string, frame []byte) {
-	r.tally.unreadable++
-	r.note(fmt.Sprintf("%s: %.120s", why, frame))
+func (c *connection) unreadable(why string, frame []byte) {
+	c.counts().unreadable++
+	c.run.note(fmt.Sprintf("%s: %.120s", why, frame))
 }
 
 func (r *run) opened(c *connection) {
+	if c.stalled {
+		r.stalled.stall(c)
+		return
+	}
 	r.okOpen++
 	if r.storm != nil {
 		r.storm.entered(c.index)
@@ -85,6 +90,10 @@ func (r *run) closed(c *connection, why string) {
 		return
 	}
 	r.note(why)
+	if c.stalled {
+		r.stalled.closed++
+		return
+	}
 	if c.state == stateOpen {
 		r.lost++
 	} else {

@@ -20,10 +20,14 @@ const (
 // Without a small segment the kernel of the server takes megabytes for each connection over loopback.
 var slowDialer = net.Dialer{Timeout: 10 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) {
-		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, slowBufferBytes)
-		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, slowSegmentBytes)
+		shrinkBuffers(int(fd))
 	})
 }}
+
+func shrinkBuffers(fd int) {
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, slowBufferBytes)
+	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, slowSegmentBytes)
+}
 
 func readSlowly(config Config) []SlowGroup {
 	groups := make([]SlowGroup, len(config.Slow.BytesPerSecond))

@@ -13,7 +13,9 @@ var processStart = time.Now()
 func nowUs() int64 { return int64(time.Since(processStart) / time.Microsecond) }
 
 // dial starts connecting to 127.0.0.1; the source address is fixed per run so that runs do not share a port range.
-func dial(port int, source [4]byte) (int, error) {
+//
+// stalls: with small buffers, so that what it does not read lies in the server (see slow.go).
+func dial(port int, source [4]byte, stalls bool) (int, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -21,6 +23,9 @@ func dial(port int, source [4]byte) (int, error) {
 	const bindAddressNoPort = 24 // IP_BIND_ADDRESS_NO_PORT
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, bindAddressNoPort, 1)
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	if stalls {
+		shrinkBuffers(fd)
+	}
 	if err = syscall.Bind(fd, &syscall.SockaddrInet4{Addr: source}); err == nil {
 		err = syscall.Connect(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
 	}
