@@ -25,7 +25,7 @@ describe('the command line of the bench', () => {
     [['--through', 'nginx'], '--through: haproxy expected, got "nginx"'],
     [
       ['--through', 'haproxy', '--scenario', 'connect'],
-      '--through: fanout, many-channels run through HAProxy, connect not',
+      '--through: fanout, audience, many-channels run through HAProxy, connect not',
     ],
     [['--scenario', 'x'], '--scenario: one of fanout, many-channels, connect expected, got "x"'],
   ])('%j is refused by name', (argv, message) => {

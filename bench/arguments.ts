@@ -20,14 +20,14 @@ export type ParsedArguments =
   | { readonly kind: 'error'; readonly message: string };
 
 /** What one address and the paths of publications are enough for. */
-export const PROXIED_SCENARIOS: readonly string[] = ['fanout', 'many-channels'];
+export const PROXIED_SCENARIOS: readonly string[] = ['fanout', 'audience', 'many-channels'];
 
 export const usage = (scenarios: readonly string[]): string => `Usage: npm run bench -- [options]
 Measures Weir beside raw uWebSockets.js and npm ws in one run; prints tables and writes JSON.
 
   --scenario <a,b>  ${scenarios.join(', ')} (all)
   --server <a,b>    ${SERVER_NAMES.join(', ')} (what each scenario compares)
-  --through haproxy Weir through HAProxy as well, beside the direct way: fanout, many-channels (all unless named)
+  --through haproxy Weir through HAProxy as well, beside the direct way: fanout, audience, many-channels (all unless named)
   --quick           fewer and shorter steps: to see that it works, not to quote
   --json <file>     where the JSON goes (bench/results/<time>.json)
   --help            this text`;

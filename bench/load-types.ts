@@ -48,6 +48,8 @@ export interface LoadConfig {
   readonly slow?: SlowLoad;
   /** Instead of a run: clients that lose their node and come back to the one at `port`, each after a random part of `withinMs`. */
   readonly return?: { readonly port: number; readonly withinMs: number };
+  /** Subscribers of c0 beside the connections that read nothing until the load is over, and then all that they are owed. */
+  readonly stalled?: { readonly connections: number; readonly readMs: number };
   readonly probe?: { readonly path: string; readonly everyUs: number };
   /** All come at once; refused ones (close 1013) come back when they were told to. */
   readonly storm?: { readonly resumeEvery: number; readonly resumeFrames: readonly string[] };
@@ -121,6 +123,23 @@ export const loadResultSchema = Type.Object({
     resumedAtOnce: count,
     lastMs: real,
     lastResumeMs: real,
+  }),
+  /** All of them together; zeros without stalled readers. */
+  stalled: Type.Object({
+    opened: count,
+    closed: count,
+    /** Accounted for each offset up to the last one, once and in order. */
+    complete: count,
+    messages: count,
+    /** Offsets that gap receipts declared missing. */
+    declared: count,
+    gaps: count,
+    /** How far behind the last publication the newest offset lay that was declared missing; -1: none was. */
+    newestGap: count,
+    skipped: count,
+    duplicates: count,
+    unreadable: count,
+    readMs: count,
   }),
   note: Type.String(),
 });

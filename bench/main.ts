@@ -7,6 +7,7 @@ import { buildLoader, createLoader, holdSlowReaders, openReturning } from './loa
 import { pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
 import type { Measuring, Scenario } from './scenario.ts';
+import { audience } from './scenarios/audience.ts';
 import { auth } from './scenarios/auth.ts';
 import { avalanche } from './scenarios/avalanche.ts';
 import { budget } from './scenarios/budget.ts';
@@ -16,16 +17,20 @@ import { fanout } from './scenarios/fanout.ts';
 import { floods } from './scenarios/floods.ts';
 import { idleMemory } from './scenarios/idle-memory.ts';
 import { jitter } from './scenarios/jitter.ts';
+import { joining } from './scenarios/join.ts';
+import { kill } from './scenarios/kill.ts';
 import { manyChannels } from './scenarios/many-channels.ts';
 import { overload } from './scenarios/overload.ts';
 import { publish } from './scenarios/publish.ts';
 import { storm } from './scenarios/storm.ts';
 import { roll } from './scenarios/roll.ts';
 import { stall } from './scenarios/stall.ts';
+import { stalled } from './scenarios/stalled.ts';
 import { buildControls, type ServerName, startServer } from './servers.ts';
 
 const scenarios: readonly Scenario[] = [
   fanout,
+  audience,
   manyChannels,
   publish,
   connect,
@@ -33,9 +38,12 @@ const scenarios: readonly Scenario[] = [
   auth,
   idleMemory,
   stall,
+  stalled,
   catchUp,
   jitter,
   avalanche,
+  kill,
+  joining,
   overload,
   budget,
   floods,

@@ -45,7 +45,7 @@ export interface Scenario {
   readonly figures: readonly Figure[];
   /** Servers measured when the command line names none. */
   readonly servers: readonly ServerName[];
-  /** Further environment of a single Weir node. */
+  /** Further environment of each Weir node. */
   readonly env?: Readonly<Record<string, string>>;
   measure(measuring: Measuring): Promise<Measured>;
 }
@@ -89,12 +89,17 @@ export const round = (value: number, digits = 0): number => {
 
 export const serverCpu = (run: LoadResult): number => run.processes[0]?.cpu ?? 0;
 
+const perDelivery = (run: LoadResult, cores: number): number =>
+  run.deliveriesPerSecond === 0 ? 0 : (cores * 1e6) / run.deliveriesPerSecond;
+
+/** What one message to one subscriber costs the server, without Redis and without the proxy. */
+export const microsecondsPerDelivery = (run: LoadResult): number => perDelivery(run, serverCpu(run));
+
 /** Of a run through HAProxy (see `baseLoad`): its CPU in cores, and per message that passed it. */
 const proxyColumns = (run: LoadResult): Row => {
   const cpu = run.processes[1]?.cpu;
   if (cpu === undefined) return {};
-  const perDelivery = run.deliveriesPerSecond === 0 ? 0 : (cpu * 1e6) / run.deliveriesPerSecond;
-  return { 'proxy CPU': round(cpu, 2), 'proxy us/delivery': round(perDelivery, 3) };
+  return { 'proxy CPU': round(cpu, 2), 'proxy us/delivery': round(perDelivery(run, cpu), 3) };
 };
 
 /** Above this share of waiting for a core a run says more about the machine than about the server. */

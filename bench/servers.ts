@@ -95,14 +95,14 @@ const requireBuild = (): void => {
 
 const CLUSTER_NODES = 3;
 
-const startWeirCluster = async (pinning: Pinning): Promise<BenchServer> => {
+const startWeirCluster = async (pinning: Pinning, env: Readonly<Record<string, string>>): Promise<BenchServer> => {
   requireBuild();
   const cluster = await startCluster({
     nodes: CLUSTER_NODES,
     entry: 'built',
     nodePrefix: pinning.anyCorePrefix,
     // HAProxy asks every 400 ms whether a node is ready.
-    env: { WEIR_LOG_LEVEL: 'warn', WEIR_DRAIN_NOTICE_MS: '1000' },
+    env: { WEIR_LOG_LEVEL: 'warn', WEIR_DRAIN_NOTICE_MS: '1000', ...env },
   });
   // Beside the load generator on its core three nodes would measure the lack of cores.
   for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
@@ -230,13 +230,13 @@ const startWeir = async (
   };
 };
 
-/** `env` is for a single node of Weir. */
+/** `env` is for nodes of Weir, the one behind HAProxy apart. */
 export const startServer = (
   name: ServerName,
   pinning: Pinning,
   env: Readonly<Record<string, string>> = {},
 ): Promise<BenchServer> => {
-  if (name === 'weir-cluster') return startWeirCluster(pinning);
+  if (name === 'weir-cluster') return startWeirCluster(pinning, env);
   if (name === 'weir-haproxy') return startWeirBehindHaproxy(pinning);
   return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
 };

@@ -75,6 +75,48 @@ export const publishAtRate = async (
   return Math.max(...(await Promise.all(running)));
 };
 
+/** Publishes at `rate` per second by schedule until the signal; answers the head and how many there were. */
+export const publishUntil = async (
+  ended: AbortSignal,
+  rate: number,
+  one: (n: number) => Promise<number>,
+): Promise<{ readonly head: number; readonly count: number }> => {
+  const beganAt = performance.now();
+  const running: Promise<number>[] = [];
+  while (!ended.aborted) {
+    running.push(one(running.length));
+    await pause(Math.max(0, beganAt + (running.length * 1_000) / rate - performance.now()));
+  }
+  return { head: Math.max(...(await Promise.all(running))), count: running.length };
+};
+
+/** The moment that a close names to come back, else the full jitter of a first reconnect, as every client has it, ms. */
+export const returnDelayMs = (reason: string, jitterMs: number): number => {
+  const named = /retryAfterMs=(\d+)/.exec(reason)?.[1];
+  return named === undefined ? Math.random() * jitterMs : Number(named);
+};
+
+/** How many of these moments fall into each second from 0 on, ms. */
+export const countBySecond = (momentsMs: readonly number[]): readonly number[] => {
+  const counts: number[] = [];
+  for (const atMs of momentsMs) {
+    const second = Math.floor(atMs / 1_000);
+    while (counts.length <= second) counts.push(0);
+    counts[second] = (counts[second] ?? 0) + 1;
+  }
+  return counts;
+};
+
+/** The most of these moments that fall into one second, ms. */
+export const mostPerSecond = (momentsMs: readonly number[]): number => {
+  const sorted = momentsMs.toSorted((a, b) => a - b);
+  let first = 0;
+  return sorted.reduce((most, atMs, index) => {
+    while (atMs - (sorted[first] ?? atMs) >= 1_000) first += 1;
+    return Math.max(most, index - first + 1);
+  }, 0);
+};
+
 export const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
 

@@ -5,8 +5,10 @@ export interface CountingClientOptions {
   readonly channel: string;
   /** Asked before each connection. */
   readonly url: () => string;
-  /** Stays away after a break until this resolves. */
-  readonly away: () => Promise<unknown>;
+  /** Stays away after a break until this resolves. The reason may name a delay (docs/protocol.md). */
+  readonly away: (reason: string) => Promise<unknown>;
+  /** It was let in, at first and each time it came back. */
+  readonly onConnected?: (node: string, client: CountingClient) => void;
   /** Data of each message that was not there before. */
   readonly onMessage?: (data: unknown) => void;
 }
@@ -30,6 +32,8 @@ export interface Tally {
   /** Receipts of a new epoch, and refusals to go on. */
   broken: number;
   reconnects: number;
+  /** Reasons of the pushes that asked it to move. */
+  readonly moves: string[];
   /** From each socket that came back and was open until it had what was published meanwhile. */
   readonly replaysMs: number[];
   /** Longest time without a message once subscribed. */
@@ -39,7 +43,8 @@ export interface Tally {
 type Wire = Readonly<Record<string, unknown>> & { readonly type: string };
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 
-export const startCountingClient = ({ channel, url, away, onMessage }: CountingClientOptions): CountingClient => {
+export const startCountingClient = (options: CountingClientOptions): CountingClient => {
+  const { channel, url, away, onConnected, onMessage } = options;
   const tally: Tally = {
     received: 0,
     duplicates: 0,
@@ -47,6 +52,7 @@ export const startCountingClient = ({ channel, url, away, onMessage }: CountingC
     declared: 0,
     broken: 0,
     reconnects: 0,
+    moves: [],
     replaysMs: [],
     largestGapMs: 0,
   };
@@ -95,6 +101,8 @@ export const startCountingClient = ({ channel, url, away, onMessage }: CountingC
         if (lastMessageAt > 0) tally.largestGapMs = Math.max(tally.largestGapMs, now - lastMessageAt);
         lastMessageAt = now;
         checkCaughtUp();
+      } else if (object.type === 'connected') {
+        onConnected?.(String(object['node']), client);
       } else if (object.type === 'subscribed') {
         isSubscribed = true;
         const head = Number(object['offset']);
@@ -109,6 +117,7 @@ export const startCountingClient = ({ channel, url, away, onMessage }: CountingC
           checkCaughtUp();
         }
       } else if (object.type === 'reconnect') {
+        tally.moves.push(String(object['reason']));
         timer = setTimeout(() => mine.close(), Number(object['afterMs']));
       } else if (object.type === 'error') {
         if (object['temporary'] === true) timer = setTimeout(subscribe, Number(object['retryAfterMs'] ?? 100));
@@ -118,7 +127,7 @@ export const startCountingClient = ({ channel, url, away, onMessage }: CountingC
     mine.on('open', () => {
       openedAt = performance.now();
       if (position !== undefined) tally.reconnects += 1;
-      mine.send('{"id":1,"type":"connect"}');
+      mine.send(JSON.stringify({ id: 1, type: 'connect', ...(position && { resume: true }) }));
       subscribe();
     });
     mine.on('message', (bytes: Buffer) => {
@@ -128,14 +137,13 @@ export const startCountingClient = ({ channel, url, away, onMessage }: CountingC
     });
     // The close event follows.
     mine.on('error', () => undefined);
-    mine.on('close', () => {
+    mine.on('close', (_code, reason) => {
       clearTimeout(timer);
       isSubscribed = false;
-      void away().then(open);
+      void away(reason.toString()).then(open);
     });
   };
-  open();
-  return {
+  const client: CountingClient = {
     tally,
     isSubscribed: () => isSubscribed,
     offset: () => position?.offset ?? -1,
@@ -145,4 +153,6 @@ export const startCountingClient = ({ channel, url, away, onMessage }: CountingC
       socket?.terminate();
     },
   };
+  open();
+  return client;
 };
