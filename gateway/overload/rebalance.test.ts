@@ -5,8 +5,6 @@ import type { NodeRecord } from '../../broker/control.ts';
 import { createRebalance } from './rebalance.ts';
 import { movable, type RecordingMovable } from './test-movable.ts';
 
-const record = (node: string, info: NodeRecord['info']): NodeRecord => ({ node, info, announcedAtMs: 0 });
-
 const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
   const connections = new Set<RecordingMovable>();
   for (let n = 0; n < own; n++) connections.add(movable());
@@ -14,6 +12,8 @@ const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
     nowMs: 0,
     others: [...others],
     draining: false,
+    /** Killed, and its lease not over yet. */
+    dead: undefined as { readonly node: string; readonly sinceMs: number } | undefined,
     away: false,
     asks: 0,
     errors: [] as string[],
@@ -25,6 +25,10 @@ const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
       nodes() {
         world.asks++;
         if (world.away) return Promise.reject(new Error('away'));
+        const record = (node: string, info: NodeRecord['info']): NodeRecord => {
+          const announcedAtMs = world.dead?.node === node ? world.dead.sinceMs : world.nowMs;
+          return { node, info, announcedAtMs };
+        };
         const say = (count: number) => ({ ready: true, connections: count, admissionPerSecond: 1000 });
         return Promise.resolve([
           record('self', say(connections.size)),
@@ -80,7 +84,8 @@ it('asks its oldest, no faster than it may, and begins a batch only when the one
   await pass(60);
   expect(moving()).toHaveLength(80);
   expect(move()).toBe(80);
-  await pass(2);
+  // A look who is there, and two seconds later the decision.
+  await pass(3);
   expect(moving()).toHaveLength(20);
   move();
   await pass(60);
@@ -95,6 +100,17 @@ it('waits while another node drains: its clients change every count', async () =
   expect(moving()).toEqual([]);
   world.draining = false;
   await pass(6);
+  expect(moving().length).toBeGreaterThan(0);
+});
+
+it('sends nobody to a node that was killed, as long as its lease makes it look like one with room', async () => {
+  const { world, pass, moving } = setUp(300, [0]);
+  await pass(1);
+  world.dead = { node: 'other-0', sinceMs: world.nowMs };
+  await pass(60);
+  expect(moving()).toEqual([]);
+  world.dead = undefined;
+  await pass(10);
   expect(moving().length).toBeGreaterThan(0);
 });
 

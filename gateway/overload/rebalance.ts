@@ -11,6 +11,11 @@ import { timesAt } from './spread.ts';
 const BATCH_MS = 10_000;
 /** Between two looks at the cluster, and after a batch until every node has announced what it has now, ms. */
 const SETTLE_MS = 5000;
+/**
+ * So long before a decision it looks who is there, and all of them must have announced themselves since, which they do every second:
+ * a killed node keeps its lease for some more, and would be taken for one that has room. Ms.
+ */
+const ALIVE_MS = 2000;
 /** A batch that took away less than this part of itself was in vain: the balancer sends them back, or they do not move. */
 const WORTHWHILE = 0.25;
 /** Pause after one in vain, doubled after each further one, ms. */
@@ -42,6 +47,8 @@ export const createRebalance = (options: RebalanceOptions): Rebalance => {
   let nextAtMs = clock.monotonicMs() + SETTLE_MS;
   let last: { surplus: number; asked: number } | undefined;
   let vainPauseMs = 0;
+  /** When each node had announced itself at the look before the decision; undefined: not looked yet. */
+  let seen: ReadonlyMap<string, number> | undefined;
   /** Asked once and still here: it will not move, or came back to this node and is a new connection. */
   const asked = new WeakSet<Movable>();
 
@@ -75,8 +82,14 @@ export const createRebalance = (options: RebalanceOptions): Rebalance => {
     logger.info({ event: 'rebalance', surplus, asked: batch.length, windowMs }, 'connections asked to move');
   };
 
-  const decide = async (): Promise<void> => {
-    const { ready, draining } = clusterLoadOf(await control.nodes());
+  const lookAround = async (): Promise<void> => {
+    seen = new Map((await control.nodes()).map(({ node, announcedAtMs }) => [node, announcedAtMs]));
+  };
+
+  const decide = async (before: ReadonlyMap<string, number>): Promise<void> => {
+    const nodes = await control.nodes();
+    if (nodes.some(({ node, announcedAtMs }) => before.get(node) === announcedAtMs)) return;
+    const { ready, draining } = clusterLoadOf(nodes);
     // Those a draining node sends away change every count: wait until they have settled.
     if (draining > 0) return;
     const decision = decideBalance({ nodes: ready, self: nodeName, stage, movesPerSecond: settings.movesPerSecond });
@@ -93,11 +106,17 @@ export const createRebalance = (options: RebalanceOptions): Rebalance => {
   return {
     look() {
       const nowMs = clock.monotonicMs();
-      if (isAsking || nowMs < nextAtMs || departures.count('rebalance') > 0) return;
+      if (isAsking || nowMs < nextAtMs - (seen === undefined ? ALIVE_MS : 0) || departures.count('rebalance') > 0)
+        return;
       isAsking = true;
-      nextAtMs = nowMs + SETTLE_MS;
-      decide()
-        .catch((error: unknown) => onError(error as Error, { stage: 'rebalance' }))
+      const before = seen;
+      seen = undefined;
+      nextAtMs = before === undefined ? Math.max(nextAtMs, nowMs + ALIVE_MS) : nowMs + SETTLE_MS;
+      (before === undefined ? lookAround() : decide(before))
+        .catch((error: unknown) => {
+          nextAtMs = clock.monotonicMs() + ALIVE_MS + SETTLE_MS;
+          onError(error as Error, { stage: 'rebalance' });
+        })
         .finally(() => {
           isAsking = false;
         });
