@@ -1,18 +1,6 @@
 // What the verdicts of the contests rest on.
-import { describe, expect, test } from 'vitest';
-import { countBySecond, mostPerSecond, publishUntil, returnDelayMs } from './contest.ts';
-
-describe('the most moments in one second', () => {
-  test.each([
-    [[], 0],
-    [[5], 1],
-    [[0, 999, 1_000], 2],
-    [[900, 1_100, 1_899, 1_900], 3],
-    [[3_000, 0, 10, 3_001, 20], 3],
-  ])('of %j are %i', (momentsMs, most) => {
-    expect(mostPerSecond(momentsMs)).toBe(most);
-  });
-});
+import { expect, test } from 'vitest';
+import { countBySecond, publishUntil, returnDelayMs } from './contest.ts';
 
 test('moments are counted by the second they fall into, also where one is empty', () => {
   expect(countBySecond([])).toEqual([]);

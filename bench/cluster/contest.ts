@@ -107,16 +107,6 @@ export const countBySecond = (momentsMs: readonly number[]): readonly number[] =
   return counts;
 };
 
-/** The most of these moments that fall into one second, ms. */
-export const mostPerSecond = (momentsMs: readonly number[]): number => {
-  const sorted = momentsMs.toSorted((a, b) => a - b);
-  let first = 0;
-  return sorted.reduce((most, atMs, index) => {
-    while (atMs - (sorted[first] ?? atMs) >= 1_000) first += 1;
-    return Math.max(most, index - first + 1);
-  }, 0);
-};
-
 export const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
 

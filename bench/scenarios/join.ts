@@ -1,7 +1,7 @@
 // Join: a fourth node comes to three under thousands of clients; how soon and how fast it gets its share, and what that costs them.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Cluster } from '../../loadbalancer/cluster/cluster.ts';
-import { clusterOf, mostPerSecond, openClients, publish, publishUntil, summarize, until } from '../cluster/contest.ts';
+import { clusterOf, countBySecond, openClients, publish, publishUntil, summarize, until } from '../cluster/contest.ts';
 import { type Measured, round, type Scenario } from '../scenario.ts';
 
 const CLIENTS = 4_000;
@@ -33,7 +33,7 @@ export const joining: Scenario = {
   env: { WEIR_MAX_AGE_MS: String(MAX_AGE_MS), WEIR_MOVES_PER_SECOND: String(MOVES_PER_SECOND) },
   figures: [
     { name: 'spread below 10 % after', unit: 'ms', better: 'lower', bar: { value: MAX_AGE_MS } },
-    { name: 'most moves in a second / allowed', unit: '', better: 'lower', bar: { value: 1.15 } },
+    { name: 'fullest second / allowed', unit: '', better: 'lower', bar: { value: 1.15 } },
     { name: 'lost', unit: 'messages', better: 'lower', bar: { value: 0 } },
     { name: 'duplicates', unit: '', better: 'lower', bar: { value: 0 } },
   ],
@@ -76,7 +76,8 @@ export const joining: Scenario = {
       await until(() => clients.every((client) => client.isSubscribed() && client.offset() >= head));
       const result = summarize(clients, published, head);
       const moves = arrivals.filter(({ node }) => node === joined.name);
-      const most = mostPerSecond(moves.map(({ atMs }) => atMs));
+      const firstMs = Math.min(...moves.map(({ atMs }) => atMs));
+      const perSecond = countBySecond(moves.map(({ atMs }) => atMs - firstMs));
       say(`${counts.join(', ')} after ${round(evenMs)} ms`);
       return {
         rows: [
@@ -88,12 +89,12 @@ export const joining: Scenario = {
             'even after ms': round(evenMs),
             moved: moves.length,
             'moved elsewhere': arrivals.length - moves.length,
-            'most per second': most,
+            'moved by second': perSecond.join(' '),
           },
         ],
         figures: {
           'spread below 10 % after': spreadOf(counts) < EVEN_SHARE ? evenMs : Infinity,
-          'most moves in a second / allowed': most / (before.length * MOVES_PER_SECOND),
+          'fullest second / allowed': Math.max(...perSecond) / (before.length * MOVES_PER_SECOND),
           lost: result.lost,
           duplicates: result.duplicates,
         },
