@@ -12,6 +12,7 @@ interface Link {
   buffered: number;
   heard(): void;
   sent(bytes: number): void;
+  drained(): void;
   end(): void;
 }
 
@@ -46,6 +47,7 @@ const bench = (options: { maxStretch?: number; maxStallMs?: number; random?: () 
         buffered: 0,
         heard: () => beat.heard(),
         sent: (bytes) => beat.sent(bytes),
+        drained: () => beat.drained(),
         end: () => beat.end(),
       };
       const socket: HeartbeatSocket = {
@@ -166,6 +168,19 @@ describe('a client that lives', () => {
   });
 });
 
+it('keeps nothing of clients that come and go', () => {
+  const run = bench();
+  const stays = Array.from({ length: 500 }, () => run.open(answering));
+  for (let n = 0; n < 50_000; n++) run.open().end();
+  expect(run.heartbeats.kept).toBeLessThanOrEqual(1100);
+  run.advance(10 * INTERVAL_MS);
+  expect(run.heartbeats.kept).toBe(500);
+  for (const { deadAtMs, pings } of stays) {
+    expect(deadAtMs).toBeUndefined();
+    expect(pings.length).toBeGreaterThanOrEqual(9);
+  }
+});
+
 describe('clients that came together', () => {
   it('are pinged at moments spread over the whole interval', () => {
     const run = bench({ random: Math.random });
@@ -187,6 +202,23 @@ describe('a client that does not read', () => {
     expect(link).toMatchObject({ pings: [], deadAtMs: undefined });
     run.advance(INTERVAL_MS);
     expect(link.deadAtMs).toBeLessThanOrEqual(300_000 + INTERVAL_MS / 2);
+  });
+
+  it('stays for as long as it takes something, however slowly, and goes the longest stall after the last', () => {
+    const run = bench({ maxStallMs: 300_000 });
+    const link = run.open();
+    link.buffered = 40_000;
+    let ticks = 0;
+    run.advance(2_000_000, () => {
+      if (++ticks % 500 === 0) link.drained();
+    });
+    expect(link).toMatchObject({ pings: [], deadAtMs: undefined });
+    link.drained();
+    const drainedAtMs = run.nowMs();
+    run.advance(299_000);
+    expect(link.deadAtMs).toBeUndefined();
+    run.advance(INTERVAL_MS);
+    expect(link.deadAtMs! - drainedAtMs).toBeLessThanOrEqual(300_000 + INTERVAL_MS / 2);
   });
 
   it('keeps its connection when the ping waits behind what the kernel hides', () => {

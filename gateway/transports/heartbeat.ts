@@ -6,8 +6,8 @@
 // - The first ping comes at a random part of the interval, later ones vary by an eighth, so that clients that came together are
 //   not pinged together.
 // - A link that answers at once, again and again, is pinged more rarely, up to `maxStretch` times; a late answer ends that.
-// - A ping behind a backlog says nothing about the client: a socket that takes nothing waits, up to `maxStallMs`, because slowness
-//   must not cost a connection.
+// - A ping behind a backlog says nothing about the client, so a socket with a backlog is not pinged. It is ended when it took nothing
+//   for `maxStallMs`; one that drains, however slowly, lives: slowness must not cost a connection.
 
 /** What a socket offers; none of the calls throws. */
 export interface HeartbeatSocket {
@@ -24,6 +24,8 @@ export interface Beat {
   heard(): void;
   /** This many bytes were handed to the socket. */
   sent(bytes: number): void;
+  /** The backlog shrank: whoever is there takes what is sent. */
+  drained(): void;
   /** The socket is gone; idempotent. */
   end(): void;
 }
@@ -40,7 +42,7 @@ export interface HeartbeatOptions {
   readonly intervalMs: number;
   /** How many times longer the interval of a stable link may become; 1 turns it off. */
   readonly maxStretch: number;
-  /** How long a socket with a backlog may stay silent, ms. */
+  /** How long a socket with a backlog may be silent and take nothing, ms. */
   readonly maxStallMs: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -50,6 +52,8 @@ export interface HeartbeatOptions {
 export interface Heartbeats {
   /** Time between two calls of `tick`, ms. */
   readonly tickMs: number;
+  /** Beats that are kept, those of sockets that are gone included. */
+  readonly kept: number;
   add(socket: HeartbeatSocket): Beat;
   /**
    * One tick passed. Counts calls, not a clock: a process that slept or stalled has heard nothing in that time, which says nothing about its clients.
@@ -83,6 +87,8 @@ const ANSWERS_PER_STEP = 3;
 /** The kernel may hide this much that the client has not read, so that a ping waits behind it. */
 const HIDDEN_BACKLOG_BYTES = 256 * 1024;
 const NONE = -1;
+/** Fewer beats are not worth the work of taking those out that are gone. */
+const MIN_SWEPT = 1024;
 
 export const createHeartbeats = (options: HeartbeatOptions): Heartbeats => {
   const { intervalMs, maxStretch, maxStallMs, random, counters } = options;
@@ -91,9 +97,18 @@ export const createHeartbeats = (options: HeartbeatOptions): Heartbeats => {
   /** One list per tick of the longest wait, used in a circle. */
   const wheel: SocketBeat[][] = Array.from({ length: TICKS_PER_INTERVAL * maxStretch + 1 }, () => []);
   let now = 0;
+  /** Beats whose socket is there. */
+  let live = 0;
+  /** Beats in the wheel, those included whose socket is gone. */
+  let scheduled = 0;
 
   const schedule = (beat: SocketBeat, tick: number): void => {
     wheel[Math.max(tick, now + 1) % wheel.length]!.push(beat);
+    scheduled++;
+  };
+  const sweep = (): void => {
+    for (const [slot, beats] of wheel.entries()) wheel[slot] = beats.filter((beat) => !beat.isEnded);
+    scheduled = wheel.reduce((sum, { length }) => sum + length, 0);
   };
   const waitTicks = (stretch: number): number =>
     Math.floor((TICKS_PER_INTERVAL * stretch - RESERVE_TICKS) * (1 - JITTER * random()));
@@ -110,9 +125,11 @@ export const createHeartbeats = (options: HeartbeatOptions): Heartbeats => {
     private stretch = 1;
     private promptAnswers = 0;
     private bytesSinceHeard = 0;
+    private drainedTick = NONE;
 
     constructor(socket: HeartbeatSocket) {
       this.socket = socket;
+      live++;
       schedule(this, now + this.wait);
     }
 
@@ -126,8 +143,20 @@ export const createHeartbeats = (options: HeartbeatOptions): Heartbeats => {
       this.bytesSinceHeard += bytes;
     }
 
+    drained(): void {
+      this.drainedTick = now;
+    }
+
     end(): void {
+      if (this.socket === null) return;
       this.socket = null;
+      live--;
+      // Those that are gone stay listed until their next look, up to two intervals: who comes and goes must not fill the memory.
+      if (scheduled > MIN_SWEPT && scheduled > 2 * live) sweep();
+    }
+
+    get isEnded(): boolean {
+      return this.socket === null;
     }
 
     private handleAnswer(): void {
@@ -154,12 +183,12 @@ export const createHeartbeats = (options: HeartbeatOptions): Heartbeats => {
         return;
       }
       const hasBacklog = socket.bufferedBytes() > 0 || (isPinged && this.bytesSinceHeard >= HIDDEN_BACKLOG_BYTES);
-      if (hasBacklog && now - this.heardTick < stallTicks) {
+      if (hasBacklog && now - Math.max(this.heardTick, this.drainedTick) < stallTicks) {
         schedule(this, now + pongTicks(1));
         return;
       }
       if (isPinged || hasBacklog) {
-        this.socket = null;
+        this.end();
         socket.handleNoPong();
         return;
       }
@@ -173,12 +202,16 @@ export const createHeartbeats = (options: HeartbeatOptions): Heartbeats => {
 
   return {
     tickMs,
+    get kept() {
+      return scheduled;
+    },
     add: (socket) => new SocketBeat(socket),
     tick() {
       now++;
       const slot = now % wheel.length;
       const due = wheel[slot]!;
       wheel[slot] = [];
+      scheduled -= due.length;
       return due;
     },
   };

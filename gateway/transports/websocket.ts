@@ -196,7 +196,9 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
     },
 
     drain(ws: EngineSocket) {
-      ws.getUserData().listener?.handleDrain();
+      const { listener, socket } = ws.getUserData();
+      socket?.beat.drained();
+      listener?.handleDrain();
     },
 
     close(ws: EngineSocket, code: number) {
