@@ -18,13 +18,9 @@ import type { CatchUp } from './catch-up.ts';
 import { ChannelState, type HeldOnNode, type Subscriber, Subscription } from './channel-state.ts';
 import { type Ephemeral, type EphemeralChannel, EphemeralSubscription } from './ephemeral.ts';
 import { createHealing, hold, joinHeld, releaseHeld } from './healing.ts';
+import { createComparison, createPositionReader } from './positions.ts';
 import { LIVE, type StartOrder, startCatchUp } from './starting.ts';
 import { AckWindow } from './ack-window.ts';
-
-/** Channels whose positions are asked for in one round trip. */
-const POSITIONS_PER_CALL = 500;
-/** Pause before a comparison that failed is tried again, ms. */
-const COMPARE_RETRY_MS = 200;
 
 export interface HubOptions {
   readonly broker: Broker;
@@ -105,31 +101,14 @@ export const createHub = (options: HubOptions): Hub => {
   const openings = new Map<ChannelState, Opening>();
   const heldOnNode: HeldOnNode = { bytes: 0 };
   let subscriptionCount = 0;
-  let closed = false;
 
   const onProgress = (channel: ChannelState): void => {
     if (channel.log.nextSeq !== channel.flushedSeq) markDirty(channel);
   };
   const healing = createHealing({ history: broker.history, metrics, boundsOf, onProgress, onError });
 
-  /** Positions of all channels that are opened in one tick are read together. */
-  let asked: { channel: string; resolve: (position: ChannelPosition) => void; reject: (error: Error) => void }[] = [];
-  const readAsked = (): void => {
-    const questions = asked;
-    asked = [];
-    for (let start = 0; start < questions.length; start += POSITIONS_PER_CALL) {
-      const part = questions.slice(start, start + POSITIONS_PER_CALL);
-      broker.history.positions(part.map((question) => question.channel)).then(
-        (positions) => part.forEach((question, index) => question.resolve(positions[index]!)),
-        (error: unknown) => part.forEach((question) => question.reject(error as Error)),
-      );
-    }
-  };
-  const readPosition = (channel: string): Promise<ChannelPosition> =>
-    new Promise((resolve, reject) => {
-      asked.push({ channel, resolve, reject });
-      if (asked.length === 1) setImmediate(readAsked);
-    });
+  const positions = createPositionReader(broker.history);
+  const comparison = createComparison({ history: broker.history, heal: (channel) => healing.heal(channel), onError });
 
   const closeChannel = (channel: ChannelState): void => {
     if (channel.status !== 'opening') onAudience(channel.name, false);
@@ -146,7 +125,7 @@ export const createHub = (options: HubOptions): Hub => {
   const open = (channel: ChannelState): Promise<void> =>
     broker
       .subscribe(channel.name)
-      .then(() => readPosition(channel.name))
+      .then(() => positions.read(channel.name))
       .then((position) => {
         channel.log.open(position);
         channel.status = 'live';
@@ -256,49 +235,6 @@ export const createHub = (options: HubOptions): Hub => {
     }
   };
 
-  const timers = new Set<NodeJS.Timeout>();
-  const pause = (): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        timers.delete(timer);
-        resolve();
-      }, COMPARE_RETRY_MS);
-      timers.add(timer);
-    });
-
-  /** Live channels meanwhile deliver on: a hole that shows heals by itself, only silent ones depend on the comparison. */
-  const compare = async (part: readonly ChannelState[]): Promise<void> => {
-    let positions: readonly ChannelPosition[] | undefined;
-    while (positions === undefined && !closed) {
-      positions = await broker.history.positions(part.map((channel) => channel.name)).catch((error: unknown) => {
-        if (!(error instanceof BrokerUnavailableError)) onError(error as Error, { stage: 'compare' });
-        return undefined;
-      });
-      if (positions === undefined) await pause();
-    }
-    for (const [index, channel] of part.entries()) {
-      const position = positions?.[index];
-      if (position === undefined || channel.status !== 'live') continue;
-      if (position.epoch !== channel.log.epoch || position.offset > channel.log.head) healing.heal(channel);
-    }
-  };
-
-  const handleRestored = async (): Promise<void> => {
-    ephemeral.handleRestored();
-    const live: ChannelState[] = [];
-    for (const channel of channels.values()) {
-      if (channel.status === 'live') live.push(channel);
-      // A read under way may be from before the interruption ended.
-      else channel.incomplete = true;
-    }
-    const parts: ChannelState[][] = [];
-    for (let start = 0; start < live.length; start += POSITIONS_PER_CALL) {
-      parts.push(live.slice(start, start + POSITIONS_PER_CALL));
-    }
-    await Promise.all(parts.map(compare));
-    await healing.settled();
-  };
-
   return {
     subscribe,
     subscribeEphemeral: (subscriber, channel) => ephemeral.subscribe(subscriber, channel),
@@ -325,7 +261,11 @@ export const createHub = (options: HubOptions): Hub => {
     heal: healing.heal,
     handlePublications,
     handleEphemeral: (run) => ephemeral.handleMessages(run),
-    handleRestored,
+    async handleRestored() {
+      ephemeral.handleRestored();
+      await comparison.run(channels.values());
+      await healing.settled();
+    },
     find: (channel) => channels.get(channel),
     channels: () => channels.values(),
     *audiences() {
@@ -340,8 +280,7 @@ export const createHub = (options: HubOptions): Hub => {
       return subscriptionCount + ephemeral.subscriptionCount;
     },
     close() {
-      closed = true;
-      for (const timer of timers) clearTimeout(timer);
+      comparison.close();
       healing.close();
     },
   };
