@@ -27,7 +27,8 @@ import type { Sessions } from './sessions.ts';
 
 export interface EphemeralMessage {
   readonly timeMs: number;
-  /** As in `PublishRequest`. */
+  /** Both as in `PublishRequest`. */
+  readonly key?: string | undefined;
   readonly body: Buffer;
 }
 

@@ -21,7 +21,8 @@ export interface PublishRequest {
 /** A message that is neither numbered nor kept. */
 export interface EphemeralRequest {
   readonly channel: string;
-  /** As in `PublishRequest`. */
+  /** Both as in `PublishRequest`. */
+  readonly key?: string | undefined;
   readonly body: Buffer;
   readonly timeMs: number;
 }

@@ -9,6 +9,7 @@ import type { MetricsRegistry } from './observability/registry.ts';
 import { Connection, type ConnectionHost } from './session/connection.ts';
 import type { Directory } from './session/directory.ts';
 import type { Heartbeats } from './transports/heartbeat.ts';
+import type { InboundReserve } from './transports/inbound-reserve.ts';
 import type { WebSocketOptions } from './transports/websocket.ts';
 
 /** Delay named to clients that meet a full or draining node, ms; SDKs add jitter. */
@@ -21,6 +22,7 @@ export interface ClientSocketsOptions {
   readonly metrics: MetricsRegistry;
   readonly connections: Directory;
   readonly heartbeats: Heartbeats;
+  readonly inbound: InboundReserve;
   readonly host: ConnectionHost;
   /** The stage of the node's life in which it takes nobody; undefined: it does. */
   readonly refusedStage: () => 'starting' | 'draining' | 'stopped' | undefined;
@@ -30,11 +32,12 @@ export interface ClientSocketsOptions {
 }
 
 export const createClientSockets = (options: ClientSocketsOptions): WebSocketOptions => {
-  const { config, metrics, connections, heartbeats, host, refusedStage, refusalOfUpgrade, onOpened } = options;
+  const { config, metrics, connections, heartbeats, inbound, host, refusedStage, refusalOfUpgrade, onOpened } = options;
   return {
     maxFrameBytes: config.maxFrameBytes,
     maxBackpressureBytes: config.maxOutboxBytes * ENGINE_BACKPRESSURE_FACTOR,
     heartbeats,
+    inbound,
     maxControlBacklogBytes: config.maxOutboxBytes,
     onHandshake: createHandshakeCheck({
       acceptsHost: createHostCheck(config.allowedHosts),
@@ -44,7 +47,8 @@ export const createClientSockets = (options: ClientSocketsOptions): WebSocketOpt
       refusal: () => {
         const stage = refusedStage();
         if (stage !== undefined) return { reason: stage, retryAfterMs: REFUSED_RETRY_MS };
-        if (connections.size >= config.maxConnections) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
+        const isFull = connections.size >= config.maxConnections || (config.strictMemoryBudget && !inbound.mayUpgrade);
+        if (isFull) return { reason: 'full', retryAfterMs: REFUSED_RETRY_MS };
         const retryAfterMs = refusalOfUpgrade();
         return retryAfterMs === undefined ? undefined : { reason: 'crowded', retryAfterMs };
       },

@@ -30,8 +30,16 @@ import { auditLoggerOf, type Logger } from './observability/logger.ts';
 import type { Managing } from './session/managing.ts';
 import type { Revoking } from './session/revoking.ts';
 import type { MetricsRegistry } from './observability/registry.ts';
-import { createApp, type Listener, listen, type TemplatedApp, type Tls } from './transports/engine.ts';
+import {
+  boundHttpSockets,
+  createApp,
+  type Listener,
+  listen,
+  type TemplatedApp,
+  type Tls,
+} from './transports/engine.ts';
 import { serveEcho } from './transports/echo.ts';
+import type { InboundReserve } from './transports/inbound-reserve.ts';
 import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts';
 
 export interface ListenersOptions {
@@ -54,6 +62,7 @@ export interface ListenersOptions {
   readonly refusePublish: () => number | undefined;
   /** Bodies count as long as they are worked on. */
   readonly budget: Pick<ByteBudget<never>, 'isFull' | 'charge'>;
+  readonly inbound: InboundReserve;
   /** Requests being worked on; filled and emptied here. */
   readonly pendingRequests: Set<Promise<unknown>>;
 }
@@ -159,7 +168,13 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   const tls = tlsOf(config);
   const clientHeaders: Readonly<Record<string, string>> =
     tls === undefined ? {} : { 'strict-transport-security': HSTS };
-  const app = createApp(tls);
+  const newApp = (max: number, files?: Tls): TemplatedApp => {
+    const made = createApp(files);
+    const onRefused = () => metrics.count('weir_connections_refused_total', { reason: 'http_sockets' });
+    boundHttpSockets(made, options.inbound, { max, onRefused });
+    return made;
+  };
+  const app = newApp(config.maxHttpSockets, tls);
   serveWebSocket(app, '/v1/ws', options.webSocket);
   if (config.conformanceEcho) serveEcho(app, '/v1/echo', options.webSocket);
   const publish = (topic: string, frame: Buffer): void => void app.publish(topic, frame, false);
@@ -169,7 +184,8 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
   }
   const healthOnly = operations(false).filter(({ path }) => path.startsWith('/health/'));
   serve(app, [...healthOnly, ...forClients], clientHeaders);
-  const internal = createApp();
+  // A flood on the public port must not keep those out who look after the node.
+  const internal = newApp(Infinity);
   serve(internal, [...serverApi, ...operations(true)], {});
   const internalPort = await open(internal, config.internalPort);
   return { port: await open(app, config.port), internalPort, publish, close };

@@ -2,7 +2,7 @@
 import type { NodeStats } from '../protocol/http.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
-import type { ByteBudget } from './fanout/byte-budget.ts';
+import { BUDGET_PARTS, type ByteBudget } from './fanout/byte-budget.ts';
 import type { Fanout } from './fanout/fanout.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import { createRateMeter } from './observability/rates.ts';
@@ -84,7 +84,7 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
   metrics.gauge('weir_event_loop_utilization', () => loop.utilisation);
   metrics.gauge('weir_budget_bytes', () => [
     { labels: { part: 'outboxes' }, value: budget.outboxBytes },
-    ...(['rings', 'requests', 'pages'] as const).map((part) => ({ labels: { part }, value: budget.bytesOf(part) })),
+    ...BUDGET_PARTS.map((part) => ({ labels: { part }, value: budget.bytesOf(part) })),
   ]);
   metrics.gauge('weir_memory_budget_bytes', () => config.memoryBudgetBytes);
 

@@ -75,6 +75,9 @@ const EXPIRY_GRACE_MS = 25_000;
 const SAMPLES_PER_TIMEOUT = 4;
 /** Turns in which a node that ends answers what had arrived; more would let steady requests keep it from ending. */
 const LAST_ANSWER_ROUNDS = 2;
+/** Ephemeral messages that wait for their turn may take so much, bytes, and this part of the memory budget. */
+const MAX_EPHEMERAL_BYTES = 32 * 1024 * 1024;
+const EPHEMERAL_PER_BUDGET = 8;
 /** Connections told about the broker between two turns of the event loop. */
 const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 /** Heartbeats looked at between two turns of the event loop. */
@@ -118,7 +121,7 @@ export const createNode = (options: NodeOptions): Node => {
     shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
     onIdle: (connection, times) => moving.handleIdle(connection, times),
   });
-  const { overload, budget } = protection;
+  const { overload, budget, inbound } = protection;
   const fanout = createFanout({
     broker,
     clock,
@@ -130,6 +133,9 @@ export const createNode = (options: NodeOptions): Node => {
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: () => budget.ringAllowance,
     onCharged: protection.onCharged,
+    isThinned: () => config.overloadEphemeralMs > 0 && overload.isEngaged('thin_ephemeral'),
+    restMs: config.overloadEphemeralMs,
+    maxWaitingBytes: Math.min(MAX_EPHEMERAL_BYTES, config.memoryBudgetBytes / EPHEMERAL_PER_BUDGET),
     onAudience: (channel, isThere) => lifecycle.handleAudience(channel, isThere),
     onError,
   });
@@ -311,6 +317,7 @@ export const createNode = (options: NodeOptions): Node => {
     metrics,
     connections,
     heartbeats,
+    inbound,
     host,
     refusedStage: () => {
       // Until the load balancer has noticed, who comes is told to move on, which is gentler than a refusal.
@@ -435,6 +442,7 @@ export const createNode = (options: NodeOptions): Node => {
         webSocket,
         refusePublish: () => overload.refusePublish('http'),
         budget,
+        inbound,
         pendingRequests,
       });
       const { port, internalPort } = listeners;

@@ -1,7 +1,7 @@
 // What keeps a node within its means: the memory budget and who gives way for it, and the overload ladder with its signals.
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
-import { type ByteBudget, createByteBudget } from './fanout/byte-budget.ts';
+import { type BudgetPart, type ByteBudget, createByteBudget } from './fanout/byte-budget.ts';
 import { coalesceDelayMs, type FlushLoad } from './fanout/coalescing.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
@@ -10,6 +10,8 @@ import { createOverload, type Overload } from './overload/overload.ts';
 import { createBudgetKeeping } from './session/budget-keeping.ts';
 import type { Connection, ConnectionHost } from './session/connection.ts';
 import { createDismissal } from './session/dismissal.ts';
+import { createInboundReserve, type InboundReserve } from './transports/inbound-reserve.ts';
+import { createLingering } from './transports/lingering.ts';
 import { createIdleMoving, type IdleMovingOptions } from './overload/idle-moving.ts';
 
 export interface ProtectionOptions {
@@ -28,17 +30,21 @@ export interface ProtectionOptions {
 export interface Protection {
   readonly overload: Overload;
   readonly budget: ByteBudget<Connection>;
+  readonly inbound: InboundReserve;
   /** Delay before the next flush, ms. */
   delayMs(): number;
   /** What fan-out keeps for clients beside their outboxes grew or shrank by so much, bytes. */
-  onCharged(part: 'rings' | 'pages', bytes: number): void;
+  onCharged(part: BudgetPart, bytes: number): void;
   /** A connection's part in it. */
-  readonly host: Pick<ConnectionHost, 'onHeld' | 'onDismissed'>;
+  readonly host: Pick<ConnectionHost, 'onHeld' | 'onDismissed' | 'mayLinger'>;
   /** The backlog of a connection shrank. Returns whether it is one that goes, and nobody else shall serve it. */
   handleDrain(connection: Connection): boolean;
   start(): void;
   close(): void;
 }
+
+/** Sockets that were told to end and have not left may hold this part of the memory budget; more are cut instead. */
+const CLOSING_PER_BUDGET = 16;
 
 /** What the loop does with its time, since the call before. */
 const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) => {
@@ -64,6 +70,13 @@ export const createProtection = (options: ProtectionOptions): Protection => {
   const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
   const dismissal = createDismissal(() => metrics.count('weir_budget_relief_total', { measure: 'cut' }));
   const keeping = createBudgetKeeping({ budget, metrics, shrinkRings, dismissal });
+  const onCharged = (part: BudgetPart, bytes: number): void => {
+    budget.charge(part, bytes);
+    if (bytes > 0) keeping.handleGrowth();
+  };
+  const inbound = createInboundReserve({ ...config, onCharged: (bytes) => onCharged('inbound', bytes) });
+  metrics.gauge('weir_inbound_worst_bytes', () => inbound.worstBytes);
+  const closing = createLingering((bytes) => onCharged('closing', bytes));
   const idleMoving = createIdleMoving({
     connections,
     clock,
@@ -92,31 +105,48 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     read() {
       const { core, ...flushLoad } = readLoad();
       load = flushLoad;
-      return { lag: load.lagMs, cpu: core, memory: process.memoryUsage.rss(), buffered: budget.owedBytes };
+      return {
+        lag: load.lagMs,
+        cpu: core,
+        memory: process.memoryUsage.rss(),
+        buffered: budget.owedBytes - inbound.bytes,
+      };
     },
     moveIdle: () => idleMoving.ask(),
   });
+  const sayWhatIsCovered = (): void => {
+    const { highestBytes, maxBytes } = inbound;
+    if (highestBytes <= maxBytes) return;
+    logger[config.profile === 'production' ? 'warn' : 'info'](
+      { event: 'memory_overcommitted', highestBytes, coveredBytes: maxBytes },
+      'the memory budget does not cover an unfinished message of every connection there may be',
+    );
+  };
   return {
     overload,
     budget,
+    inbound,
     delayMs() {
       if (config.coalesceMs !== undefined) return config.coalesceMs;
       if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
       return coalesceDelayMs(load, config.coalesceMaxMs);
     },
-    onCharged(part, bytes) {
-      budget.charge(part, bytes);
-      if (bytes > 0) keeping.handleGrowth();
-    },
+    onCharged,
     host: {
       onHeld(connection, bytes) {
         budget.settle(connection, bytes);
         keeping.handleGrowth();
       },
       onDismissed: (connection) => dismissal.handleDismissed(connection),
+      mayLinger(heldBytes) {
+        if (heldBytes > 0 && closing.sum + heldBytes > config.memoryBudgetBytes / CLOSING_PER_BUDGET) return false;
+        closing.add(heldBytes);
+        return true;
+      },
     },
     handleDrain: (connection) => dismissal.handleDrain(connection),
     start() {
+      sayWhatIsCovered();
       overload.start();
       keeping.start();
     },
@@ -124,6 +154,8 @@ export const createProtection = (options: ProtectionOptions): Protection => {
       overload.close();
       keeping.close();
       dismissal.close();
+      inbound.close();
+      closing.close();
     },
   };
 };

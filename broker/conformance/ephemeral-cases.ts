@@ -30,12 +30,12 @@ export const ephemeralCases = (harness: ConformanceHarness): void => {
       expect(a.events.ephemeral.length).toBeLessThan(20);
     });
 
-    test('arrive whole, with their time, in memory of their own', async () => {
+    test('arrive whole, with their time and key, in memory of their own', async () => {
       await using cluster = await harness.openCluster();
       const { broker, events } = await startNode(cluster, 'a');
       const channel = 'räume:日本/🚀';
       await broker.subscribe(channel);
-      const request = message(channel, 'é'.repeat(200_000));
+      const request = { ...message(channel, 'é'.repeat(200_000)), key: 'schlüssel 🔑' };
       const expected = Buffer.from(request.body);
       const small = message(channel, '🚀 "quoted" \u0000');
       await Promise.all([broker.publishEphemeral(request), broker.publishEphemeral(small)]);
@@ -44,6 +44,7 @@ export const ephemeralCases = (harness: ConformanceHarness): void => {
       const [first, second] = events.ephemeral.flatMap(({ messages }) => messages);
       expect(first!.body.equals(expected)).toBe(true);
       expect(first!.timeMs).toBe(request.timeMs);
+      expect([first!.key, second!.key]).toEqual([request.key, undefined]);
       expect(second!.body.equals(small.body)).toBe(true);
     });
 

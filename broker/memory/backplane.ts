@@ -160,10 +160,10 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
       if (audience !== undefined) for (const listener of audience) listener.accept(name, channel.epoch, publication);
       return { ...position, duplicate: false };
     },
-    publishEphemeral({ channel, body, timeMs }) {
+    publishEphemeral({ channel, body, timeMs, key }) {
       const audience = listeners.get(channel);
       if (audience === undefined) return;
-      const message = { body: Buffer.from(body), timeMs };
+      const message = { body: Buffer.from(body), timeMs, key };
       for (const listener of audience) listener.acceptEphemeral(channel, message);
     },
     read(query) {

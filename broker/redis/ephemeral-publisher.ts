@@ -4,7 +4,7 @@ import { BrokerUnavailableError } from '../broker.ts';
 import type { EphemeralRequest } from '../publication.ts';
 import { driverError } from './driver-error.ts';
 import type { KeySpace } from './keys.ts';
-import { encodeEphemeral, recordBytes } from './record.ts';
+import { encodeEphemeral, keyBytesOf, recordBytes } from './record.ts';
 
 /** Bytes that wait or are under way beyond which messages are refused. */
 const MAX_OUTSTANDING_BYTES = 16 * 1024 * 1024;
@@ -79,7 +79,7 @@ export const createEphemeralPublisher = (options: EphemeralPublisherOptions): Ep
   return {
     publish(request) {
       if (!isUp()) return Promise.reject(new BrokerUnavailableError('not connected to Redis'));
-      const bytes = recordBytes(0, request.body.length);
+      const bytes = recordBytes(keyBytesOf(request.key), request.body.length);
       if (outstandingBytes > 0 && outstandingBytes + bytes > MAX_OUTSTANDING_BYTES) {
         return Promise.reject(new BrokerUnavailableError('too many ephemeral messages wait for Redis'));
       }

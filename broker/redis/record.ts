@@ -86,12 +86,18 @@ export const decodeRun = (channel: string, message: Buffer): PublicationRun => {
 export const isEphemeral = (message: Buffer): boolean => message[0] === EPHEMERAL_VERSION;
 
 export const encodeEphemeral = (messages: readonly EphemeralMessage[]): Buffer => {
-  const bytes = messages.reduce((sum, { body }) => sum + recordBytes(0, body.length), EPHEMERAL_HEADER_BYTES);
+  const keyBytes = messages.map(({ key }) => keyBytesOf(key));
+  const bytes = messages.reduce(
+    (sum, { body }, index) => sum + recordBytes(keyBytes[index]!, body.length),
+    EPHEMERAL_HEADER_BYTES,
+  );
   const into = Buffer.allocUnsafe(bytes);
   into[0] = EPHEMERAL_VERSION;
   into.writeUInt32LE(messages.length, 1);
   let at = EPHEMERAL_HEADER_BYTES;
-  for (const { body, timeMs } of messages) at = writeRecord(into, at, 0, undefined, timeMs, body);
+  for (const [index, { body, timeMs, key }] of messages.entries()) {
+    at = writeRecord(into, at, keyBytes[index]!, key, timeMs, body);
+  }
   return into;
 };
 

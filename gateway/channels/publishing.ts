@@ -96,7 +96,7 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
       load.handlePublishing(source);
       const result: Published =
         namespace.class === 'ephemeral'
-          ? await broker.publishEphemeral({ channel, body, timeMs }).then(() => ({ duplicate: false }))
+          ? await broker.publishEphemeral({ channel, body, timeMs, key }).then(() => ({ duplicate: false }))
           : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
       const durationMs = clock.monotonicMs() - startedMs;
       load.handlePublished(durationMs);

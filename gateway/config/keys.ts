@@ -155,11 +155,22 @@ export const configKeys = {
       compute: ({ memoryLimitBytes }) => Math.min(TiB, Math.max(MiB, Math.floor(memoryLimitBytes / 2))),
     },
     description:
-      'Budget for the sum of outboxes, channel logs, requests and pages of history. When it is used up, channel logs shrink, then the connections that owe most are parked, then closed with 3008; requests are refused meanwhile.',
+      'Budget for the sum of outboxes, channel logs, requests, pages of history, waiting ephemeral messages and what may arrive in pieces. When it is used up, channel logs shrink, then the connections that owe most are parked, then closed with 3008; requests are refused meanwhile.',
   }),
   maxConnections: integer(1, 10_000_000, {
     default: value(50_000),
-    description: 'Connections the node accepts at once.',
+    description:
+      'Connections the node accepts at once. While 1.25 × `maxFrameBytes` of each fit into half of `memoryBudgetBytes`, unfinished messages cannot take more than the budget; the node says so when they do not.',
+  }),
+  strictMemoryBudget: flag({
+    default: value(false),
+    description:
+      'Refuses connections (503) whose unfinished message the memory budget would not cover, instead of relying on clients to finish theirs.',
+  }),
+  maxHttpSockets: integer(1, 10_000_000, {
+    default: value(10_000),
+    description:
+      'TCP connections without WebSocket: requests, and handshakes that are not complete. One more on `port` is cut (those on `internalPort` never are); each may hold 16 KiB of an unfinished head.',
   }),
   admissionPerSecond: integer(1, 1_000_000, {
     default: value(DEFAULT_ADMISSION_PER_SECOND),
@@ -317,6 +328,11 @@ export const configKeys = {
   overloadCoalesceMs: duration(0, 1000, {
     default: value(60),
     description: 'Wait for further messages before a flush while the rung `coalesce_longer` is engaged.',
+  }),
+  overloadEphemeralMs: duration(0, MINUTE_MS, {
+    default: value(200),
+    description:
+      'Time between two hand-overs of one ephemeral channel while the rung `thin_ephemeral` is engaged; of what came meanwhile the newest of each `key` is sent. 0 thins nothing.',
   }),
   overloadIdleMs: duration(0, HOUR_MS, {
     default: value(30_000),

@@ -5,6 +5,8 @@ import { type BudgetPart, createByteBudget, type Debtor } from './byte-budget.ts
 const MAX_BYTES = 10_000;
 const MAX_STEP = 2000;
 const DEBTORS = 12;
+/** What nobody gives back by going. */
+const FIXED_PARTS = ['requests', 'pages', 'ephemeral', 'inbound'] as const;
 
 interface Client extends Debtor {
   readonly name: number;
@@ -71,6 +73,25 @@ describe('the byte budget', () => {
     expect(budget.relieve()).toEqual({ ringBytes: 2000, park: [], dismiss: [], cut: [] });
   });
 
+  it('finds the largest among many of all sizes, no more of them than are needed', () => {
+    const debts = fc.array(fc.integer({ min: 1, max: 1 << 30 }), { minLength: 1, maxLength: 200 });
+    fc.assert(
+      fc.property(debts, fc.integer({ min: 1, max: 100 }), (held, percent) => {
+        const sum = held.reduce((all, one) => all + one, 0);
+        // So much is owed beyond the share from which the largest are parked.
+        const maxBytes = (sum * (100 - percent)) / 80;
+        const { budget, client } = setUp(maxBytes);
+        held.forEach((one, index) => budget.settle(client(index), one));
+        const { park } = budget.relieve();
+        const sorted = [...held].sort((a, b) => b - a);
+        const needed = sum - maxBytes * 0.8;
+        let count = 0;
+        for (let got = 0; got < needed && count < sorted.length; count++) got += sorted[count]!;
+        expect(park.map(({ heldBytes }) => heldBytes)).toEqual(sorted.slice(0, count));
+      }),
+    );
+  });
+
   const bytes = fc.integer({ min: 1, max: MAX_STEP });
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('owe' as const), who: fc.nat(DEBTORS - 1), bytes }) },
@@ -79,7 +100,7 @@ describe('the byte budget', () => {
       weight: 3,
       arbitrary: fc.record({
         kind: fc.constant('charge' as const),
-        part: fc.constantFrom<BudgetPart>('rings', 'requests', 'pages'),
+        part: fc.constantFrom<BudgetPart>('rings', 'requests', 'pages', 'ephemeral', 'inbound'),
         bytes,
       }),
     },
@@ -126,13 +147,13 @@ describe('the byte budget', () => {
           } else if (kind === 'leave') leave(clients[(rest as { who: number }).who]!);
           else if (kind === 'charge') {
             const { part } = rest as { part: BudgetPart };
-            // Requests and pages are refused when there is no room.
+            // Each is refused or bounded when there is no room.
             if (part === 'rings' || !budget.isFull) budget.charge(part, rest.bytes);
-          } else for (const part of ['requests', 'pages'] as const) budget.charge(part, -budget.bytesOf(part));
+          } else for (const part of FIXED_PARTS) budget.charge(part, -budget.bytesOf(part));
           // Two steps when victims take their time: the one that dismissed them and the one that cuts them.
           expect(budget.bytes).toBeLessThanOrEqual(MAX_BYTES + MAX_STEP * (victimsLeaveAtOnce ? 1 : 2));
           if (budget.isOver) relieve();
-          const owedByParts = budget.bytesOf('requests') + budget.bytesOf('pages');
+          const owedByParts = FIXED_PARTS.reduce((all, part) => all + budget.bytesOf(part), 0);
           const mostLeft = Math.max(MAX_BYTES, owedByParts) + (victimsLeaveAtOnce ? 0 : MAX_STEP);
           expect(budget.bytes).toBeLessThanOrEqual(mostLeft);
           const sum = clients.reduce((all, one) => all + one.heldBytes, 0);

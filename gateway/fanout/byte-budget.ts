@@ -13,8 +13,12 @@ export interface Debtor {
   heldBytes: number;
 }
 
-/** What counts beside outboxes: channel logs, requests being read or worked on, pages of history on their way. */
-export type BudgetPart = 'rings' | 'requests' | 'pages';
+/**
+ * What counts beside outboxes: channel logs, requests being read or worked on, pages of history on their way, ephemeral messages
+ * that wait for their turn, the reserve for what arrives in pieces, outboxes of sockets that were told to end and have not left.
+ */
+export const BUDGET_PARTS = ['rings', 'requests', 'pages', 'ephemeral', 'inbound', 'closing'] as const;
+export type BudgetPart = (typeof BUDGET_PARTS)[number];
 
 export interface Relief<D> {
   /** What channel logs may keep from now on, bytes. */
@@ -31,7 +35,7 @@ export interface ByteBudget<D extends Debtor> {
   readonly maxBytes: number;
   /** Sum of all parts. */
   readonly bytes: number;
-  /** All but channel logs: what only clients can give back. */
+  /** All but channel logs and those who are leaving: what only clients can give back. */
   readonly owedBytes: number;
   readonly outboxBytes: number;
   bytesOf(part: BudgetPart): number;
@@ -39,7 +43,7 @@ export interface ByteBudget<D extends Debtor> {
   readonly ringAllowance: number;
   /** Whether more has to give way: `relieve` is due. */
   readonly isOver: boolean;
-  /** Whether requests and pages alone use the budget up, which nobody can give back: further requests are refused. */
+  /** Whether all but channel logs and outboxes uses the budget up, which nobody can give back: further requests are refused. */
   readonly isFull: boolean;
   /** The outbox of a debtor holds so much now. Constant time. */
   settle(debtor: D, bytes: number): void;
@@ -58,21 +62,35 @@ const PARK_FROM = 0.8;
 /** Share of the budget down to which debtors go once it was passed. */
 const LOW = 0.9;
 
+/** Sizes of debts are told apart by powers of the fourth root of 2. */
+const CLASSES_PER_DOUBLING = 4;
+const CLASSES = 53 * CLASSES_PER_DOUBLING + 1;
+const classOf = (bytes: number): number => Math.floor(Math.log2(Math.max(1, bytes)) * CLASSES_PER_DOUBLING);
+
 export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget<D> => {
-  const parts: Record<BudgetPart, number> = { rings: 0, requests: 0, pages: 0 };
+  const parts = Object.fromEntries(BUDGET_PARTS.map((part) => [part, 0])) as Record<BudgetPart, number>;
   const debtors = new Set<D>();
   const dismissed = new Set<D>();
   let outboxBytes = 0;
 
-  const owed = (): number => outboxBytes + parts.requests + parts.pages;
-  const total = (): number => owed() + parts.rings;
+  /** What no debtor can give back by going. */
+  const fixed = (): number => parts.requests + parts.pages + parts.ephemeral + parts.inbound;
+  const owed = (): number => outboxBytes + fixed();
+  /** Nobody else goes for those who are leaving: channel logs make room for them. */
+  const total = (): number => owed() + parts.rings + parts.closing;
 
-  /** The largest debtors of `among` whose debts together are at least `bytes`. */
-  const largest = (among: Iterable<D>, bytes: number): D[] => {
+  /** The largest debtors of `among` whose debts together are at least `bytes`, the largest first. */
+  const largest = (among: readonly D[], bytes: number): D[] => {
     if (bytes <= 0) return [];
+    // Only those near the top are sorted: this runs ten times a second with everybody in it while a node is full.
+    const sums = new Float64Array(CLASSES);
+    for (const { heldBytes } of among) sums[classOf(heldBytes)]! += heldBytes;
+    let least = CLASSES - 1;
+    for (let sum = sums[least]!; sum < bytes && least > 0; sum += sums[least]!) least--;
     const found: D[] = [];
     let sum = 0;
-    for (const debtor of [...among].sort((a, b) => b.heldBytes - a.heldBytes)) {
+    const candidates = among.filter(({ heldBytes }) => classOf(heldBytes) >= least);
+    for (const debtor of candidates.sort((a, b) => b.heldBytes - a.heldBytes)) {
       if (sum >= bytes) break;
       sum += debtor.heldBytes;
       found.push(debtor);
@@ -94,14 +112,14 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
     },
     bytesOf: (part) => parts[part],
     get ringAllowance() {
-      return Math.max(0, Math.min(maxBytes / RINGS_PER_BUDGET, maxBytes - owed()));
+      return Math.max(0, Math.min(maxBytes / RINGS_PER_BUDGET, maxBytes - owed() - parts.closing));
     },
     get isOver() {
       return total() > maxBytes || owed() > maxBytes * PARK_FROM;
     },
     get isFull() {
       // Outboxes give way before requests are refused: publishers must not pay for clients that do not read.
-      return parts.requests + parts.pages >= maxBytes;
+      return fixed() >= maxBytes;
     },
     settle(debtor, bytes) {
       const more = bytes - debtor.heldBytes;
@@ -121,7 +139,7 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
     },
     relieve() {
       const owedNow = owed();
-      const ringBytes = Math.max(0, Math.min(maxBytes / RINGS_PER_BUDGET, maxBytes * LOW - owedNow));
+      const ringBytes = Math.max(0, Math.min(maxBytes / RINGS_PER_BUDGET, maxBytes * LOW - owedNow - parts.closing));
       const park = largest(present(), owedNow - maxBytes * PARK_FROM);
       if (owedNow <= maxBytes) return { ringBytes, park, dismiss: [], cut: [] };
       const cut = [...dismissed];

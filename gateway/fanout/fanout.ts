@@ -1,4 +1,12 @@
 // Wires the rooms of fan-out together: logs and who listens, live flushes, catch-up, rings.
+//
+// To read on, in the order in which a publication meets them (`docs/architecture.md` draws it):
+// - `channel-log.ts`, `channel-state.ts`: the numbered log of a channel, and the cursors over it.
+// - `hub.ts`: who listens to what, and how a publication gets into the log; `positions.ts` and `healing.ts` when something was missed.
+// - `dispatcher.ts`, with `batch-frame.ts` and `coalescing.ts`: live flushes.
+// - `catch-up.ts`, with `starting.ts`, `history-pages.ts`, `page-encoder.ts`, `page-account.ts`, `receipts.ts`, `policy.ts` and `ack-window.ts`: cursors that are behind.
+// - `rings.ts`, `kicks.ts`, `byte-budget.ts`: what is kept, for how long, and who gives way.
+// - `ephemeral/`: channels without a log.
 import type { Broker } from '../../broker/broker.ts';
 import type { HistoryBounds } from '../../broker/publication.ts';
 import type { Clock } from '../clock.ts';
@@ -6,7 +14,7 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import { createDispatcher } from './dispatcher.ts';
-import { createEphemeral } from './ephemeral.ts';
+import { createEphemeral } from './ephemeral/ephemeral.ts';
 import { createHub, type Hub } from './hub.ts';
 import { createKicks, type KickLimits } from './kicks.ts';
 import { createPageAccount } from './page-account.ts';
@@ -14,7 +22,7 @@ import { createRings, type RingOptions } from './rings.ts';
 
 export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'maxTotalBytes'> {
   /** What fan-out keeps for clients beside their outboxes grew or shrank by so much, bytes. */
-  readonly onCharged: (part: 'rings' | 'pages', bytes: number) => void;
+  readonly onCharged: (part: 'rings' | 'pages' | 'ephemeral', bytes: number) => void;
   readonly broker: Broker;
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
@@ -22,6 +30,12 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly limitsOf: (channel: string) => KickLimits & { readonly coalesce: number | undefined };
   /** Delay before the next flush, ms; asked once per flush. */
   readonly delayMs: () => number;
+  /** Whether ephemeral channels hand over their newest messages only, and rest in between. Default: never. */
+  readonly isThinned?: () => boolean;
+  /** How long they rest then, ms. */
+  readonly restMs?: number;
+  /** What all ephemeral channels may have waiting for their turn, bytes. */
+  readonly maxWaitingBytes: number;
   /** Hands a frame to every socket that listens to the topic; absent where no socket can. */
   readonly publishNative?: (topic: string, frame: Buffer) => void;
   /** This node has begun to receive a channel for its subscribers, or has none any more. */
@@ -70,7 +84,20 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     onFlushed: (channel) => rings.settle(channel),
   });
   const { publishNative = () => undefined, onAudience = () => undefined } = options;
-  const ephemeral = createEphemeral({ broker, metrics, delayMs, publishNative, onAudience, onError });
+  const { isThinned = () => false, restMs = 0, maxWaitingBytes } = options;
+  const ephemeral = createEphemeral({
+    broker,
+    clock,
+    metrics,
+    delayMs,
+    isThinned,
+    restMs,
+    maxWaitingBytes,
+    publishNative,
+    onAudience,
+    onCharged: (bytes) => onCharged('ephemeral', bytes),
+    onError,
+  });
   const hub = createHub({
     broker,
     ephemeral,

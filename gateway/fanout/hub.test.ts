@@ -38,6 +38,7 @@ const setUp = async (
     delayMs: () => 0,
     maxChannelBytes: 1 << 17,
     maxTotalBytes: () => 1 << 24,
+    maxWaitingBytes: 1 << 26,
     onCharged: () => undefined,
     limitsOf: () => ({ kickBehind: undefined, kickExpired: undefined, coalesce: undefined }),
     onAudience: (channel, isThere) => audiences.push(`${isThere ? '+' : '-'}${channel}`),

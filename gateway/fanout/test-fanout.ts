@@ -70,6 +70,7 @@ export const setUp = async (options: NodeOptions = {}) => {
     delayMs: () => 0,
     maxChannelBytes: ringBytes,
     maxTotalBytes: () => 1 << 26,
+    maxWaitingBytes: 1 << 26,
     onCharged: () => undefined,
     limitsOf: () => ({ ...kickLimits, coalesce: undefined }),
     onError,

@@ -185,9 +185,9 @@ export const metricDeclarations = {
     'Subscriptions of ephemeral channels that receive nothing until their socket has drained.',
   ),
   weir_messages_dropped_total: counterOf(
-    'Messages of ephemeral channels that a connection was not sent, by reason (behind: its socket took no more; overrun: more came than the node hands over).',
+    'Messages of ephemeral channels that a connection was not sent, by reason (behind: its socket took no more; overrun: more came than the node hands over; thinned: the node is overloaded and newer ones stand for them).',
     'reason',
-    ['behind', 'overrun'],
+    ['behind', 'overrun', 'thinned'],
   ),
   weir_heals_total: counterOf('Channels healed after missed publications, by outcome (complete, gap).', 'outcome', [
     'complete',
@@ -257,10 +257,13 @@ export const metricDeclarations = {
     'Connections and publishes turned away and idle connections asked to leave, by the rung that did it.',
     'rung',
   ),
-  weir_memory_budget_bytes: gauge('Configured budget for outboxes, channel logs, requests and pages of history.'),
+  weir_memory_budget_bytes: gauge('Configured budget for the sum of all parts of weir_budget_bytes.'),
   weir_budget_bytes: gauge(
-    'What counts against the memory budget, by part: outboxes with the most each ever held, rings, requests, pages.',
+    'What counts against the memory budget, by part: outboxes with the most each ever held, rings, requests, pages, ephemeral messages that wait, inbound (reserved for what arrives in pieces), closing (outboxes of sockets that were told to end).',
     'part',
+  ),
+  weir_inbound_worst_bytes: gauge(
+    'What open connections could make the node keep of unfinished messages and heads; more than the part inbound of weir_budget_bytes is not covered.',
   ),
   weir_budget_relief_total: counterOf(
     'Measures to stay within the memory budget: rings shrunk, connections parked, to be closed with 3008, of these (and of the kicked) cut because they did not drain, requests refused.',

@@ -17,7 +17,7 @@ import type { Decoded, Dialect, Outgoing } from '../dialects/dialect.ts';
 import { Failure } from '../failure.ts';
 import type { Lane, Subscriber, Subscription } from '../fanout/channel-state.ts';
 import type { Debtor } from '../fanout/byte-budget.ts';
-import type { EphemeralSubscription } from '../fanout/ephemeral.ts';
+import type { EphemeralSubscription } from '../fanout/ephemeral/ephemeral-channel.ts';
 import type { AnySubscription, Attached } from '../fanout/hub.ts';
 import type { Asker } from '../hooks/hooks.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
@@ -43,6 +43,8 @@ export interface ConnectionHost {
   onClosing(connection: Connection, code: number): void;
   /** The connection gets nothing more and is to be ended. */
   onDismissed(connection: Connection): void;
+  /** Whether a socket that held at most so much may stay until the client has read what is buffered, bytes; else it is cut. */
+  mayLinger(heldBytes: number): boolean;
   /** The socket's backlog shrank. */
   onDrain(connection: Connection): void;
   /** Called once per connection, after its subscriptions ended. */
@@ -249,12 +251,13 @@ export class Connection implements Subscriber, SocketListener, Debtor {
     if (this.refusals.push(refusal) > MAX_REFUSALS) this.refusals.shift();
   }
 
-  /** Ends the connection with a close code; idempotent. */
+  /** Ends the connection with a close code, if the node has room for what it holds until the client heard it; idempotent. */
   close(code: number, reason: string): void {
-    const { socket } = this;
+    const { socket, heldBytes } = this;
     if (socket === null) return;
     this.handleClosed(code);
-    socket.end(code, reason);
+    if (this.host.mayLinger(heldBytes)) socket.end(code, reason);
+    else socket.cut();
   }
 
   /** Ends the connection at once, without a close frame: it would not be read. `code` is what is counted. Idempotent. */

@@ -1,5 +1,6 @@
 // uWebSockets.js behind one import: checks that its binary fits this process, and listens exclusively.
 import './header-bound.ts';
+import type { InboundReserve } from './inbound-reserve.ts';
 import uWS, { type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
 
 export type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
@@ -31,6 +32,23 @@ export const createApp = (tls?: Tls): TemplatedApp =>
         ...(tls.passphrase !== undefined && { passphrase: tls.passphrase }),
         ssl_ciphers: TLS_1_2_CIPHERS,
       });
+
+/**
+ * Counts the TCP connections of a listener that are no WebSocket, and cuts those beyond `max`: they have said nothing yet, and the
+ * head they begin would be kept. The engine itself ends one without a whole head after 10 s.
+ */
+export const boundHttpSockets = (
+  app: TemplatedApp,
+  inbound: Pick<InboundReserve, 'httpSockets' | 'handleHttp'>,
+  { max, onRefused }: { readonly max: number; readonly onRefused: () => void },
+): void =>
+  void app.filter((res, more) => {
+    inbound.handleHttp(more === 1 ? 'opened' : 'closed');
+    if (more !== 1 || inbound.httpSockets <= max) return;
+    onRefused();
+    // Comes back here as closed.
+    res.close();
+  });
 
 export interface Listener {
   readonly port: number;

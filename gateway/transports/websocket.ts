@@ -6,6 +6,7 @@ import type { HttpAnswer } from './http.ts';
 import { writeAnswer } from './http.ts';
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from './engine.ts';
 import { type Beat, ENGINE_IDLE_TIMEOUT_S, type HeartbeatSocket, type Heartbeats } from './heartbeat.ts';
+import { engineFrameBytes, type InboundReserve } from './inbound-reserve.ts';
 import type { Socket, SocketListener, SocketTopics } from './socket.ts';
 
 /** What the engine keeps per socket. The last two are set when the socket opens. */
@@ -45,17 +46,18 @@ export interface WebSocketOptions {
   /** Bytes that may wait for a client that goes on pinging without reading; beyond it `handleFlooded`. */
   readonly maxControlBacklogBytes: number;
   readonly heartbeats: Heartbeats;
+  /** Takes account of what each socket may make the engine keep. */
+  readonly inbound: Pick<InboundReserve, 'handleHttp' | 'handleClosed'>;
   readonly onHandshake: (handshake: Handshake) => HandshakeDecision;
   readonly onOpen: (socket: Socket, address: string) => SocketListener;
 }
-
-/** The engine's own limit above ours, so that we can say 1009 before it drops the socket without a close frame. */
-const ENGINE_FRAME_FACTOR = 2;
 
 /** A socket that forgets its engine socket when it closes, because every engine call after that throws. */
 class EngineBackedSocket implements Socket, SocketTopics, HeartbeatSocket {
   private ws: EngineSocket | null;
   private hasDropped = false;
+  /** It was told to end, and may stay for a while. */
+  hasEnded = false;
   readonly beat: Beat;
 
   constructor(ws: EngineSocket, heartbeats: Heartbeats) {
@@ -105,6 +107,7 @@ class EngineBackedSocket implements Socket, SocketTopics, HeartbeatSocket {
   end(code: number, reason: string): void {
     const { ws } = this;
     this.release();
+    this.hasEnded = true;
     ws?.end(code, reason);
   }
 
@@ -143,11 +146,11 @@ const handshakeOf = (res: HttpResponse, req: HttpRequest): Handshake => ({
 
 /** Serves a WebSocket path. A plain GET on it falls through to the HTTP routes. */
 export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSocketOptions): void => {
-  const { maxFrameBytes, heartbeats, onHandshake, onOpen } = options;
+  const { maxFrameBytes, heartbeats, inbound, onHandshake, onOpen } = options;
 
   app.ws<SocketData>(path, {
     compression: 0,
-    maxPayloadLength: maxFrameBytes * ENGINE_FRAME_FACTOR,
+    maxPayloadLength: engineFrameBytes(maxFrameBytes),
     maxBackpressure: options.maxBackpressureBytes,
     idleTimeout: ENGINE_IDLE_TIMEOUT_S,
     sendPingsAutomatically: false,
@@ -165,6 +168,7 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
     },
 
     open(ws: EngineSocket) {
+      inbound.handleHttp('upgraded');
       const data = ws.getUserData();
       data.socket = new EngineBackedSocket(ws, heartbeats);
       data.listener = onOpen(data.socket, data.address);
@@ -203,6 +207,7 @@ export const serveWebSocket = (app: TemplatedApp, path: string, options: WebSock
 
     close(ws: EngineSocket, code: number) {
       const { listener, socket } = ws.getUserData();
+      inbound.handleClosed(socket?.hasEnded === true ? 'ended' : 'gone');
       socket?.release();
       listener?.handleClosed(code);
     },

@@ -101,7 +101,13 @@ describe('requests while there is no room', () => {
       socket.write(head);
       socket.write('x'.repeat(MiB - 1));
     }
-    await waitFor(async () => (await budgetParts())['requests']! >= BUDGET_BYTES, { description: 'a full node' });
+    await waitFor(
+      async () => {
+        const { requests, inbound } = await budgetParts();
+        return requests! + inbound! >= BUDGET_BYTES;
+      },
+      { description: 'a full node' },
+    );
     const publish = { channel: 'large', data: 1 };
     const refused = await fetch(`${gateway.node.url}/v1/publish`, {
       method: 'POST',

@@ -140,6 +140,7 @@ beforeEach(() => {
     unsubscribe: () => undefined,
     onHeld: () => undefined,
     onDismissed: () => undefined,
+    mayLinger: () => true,
     onDrain: () => undefined,
     onClosing: () => undefined,
     onClosed: () => undefined,

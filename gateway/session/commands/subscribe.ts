@@ -4,7 +4,7 @@ import type { ReplyOf } from '../../../protocol/replies.ts';
 import { LimitReached } from '../../access/limits/limit-reached.ts';
 import { Failure } from '../../failure.ts';
 import type { NamespaceConfig } from '../../config/namespaces.ts';
-import { EphemeralSubscription } from '../../fanout/ephemeral.ts';
+import { EphemeralSubscription } from '../../fanout/ephemeral/ephemeral-channel.ts';
 import type { AnySubscription, Attached } from '../../fanout/hub.ts';
 import type { StartOrder } from '../../fanout/starting.ts';
 import type { Connection } from '../connection.ts';

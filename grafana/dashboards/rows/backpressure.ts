@@ -58,7 +58,7 @@ export const backpressure: RowDefinition = {
       kind: 'lines',
       title: 'Share of the memory budget',
       description:
-        'What counts against the budget, by part. `outboxes` count with the most each ever held, because the engine gives that back only when the socket closes; `rings` give way to everything else. From 0.8 without rings on the largest debtors are parked, at 1 they go: row Overload.',
+        'What counts against the budget, by part. `outboxes` count with the most each ever held, because the engine gives that back only when the socket closes; `rings` give way to everything else; `inbound` is reserved for what arrives in pieces, and connections beyond the reserve show as `could arrive in pieces` above it. From 0.8 without rings on the largest debtors are parked, at 1 they go: row Overload.',
       unit: 'percentunit',
       max: 1,
       warnAbove: 0.8,
@@ -66,6 +66,10 @@ export const backpressure: RowDefinition = {
         {
           expr: `${q.value('weir_budget_bytes')} / on (instance) group_left () ${q.value('weir_memory_budget_bytes')}`,
           legend: '{{instance}} {{part}}',
+        },
+        {
+          expr: `${q.value('weir_inbound_worst_bytes')} / on (instance) ${q.value('weir_memory_budget_bytes')}`,
+          legend: '{{instance}} could arrive in pieces',
         },
       ],
     },

@@ -1,10 +1,13 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { weirDialect } from '../dialects/weir.ts';
-import { createMetricsRegistry } from '../observability/registry.ts';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { weirDialect } from '../../dialects/weir.ts';
+import { createMetricsRegistry } from '../../observability/registry.ts';
+import { turn } from '../test-fanout.ts';
+import { createTestSubscriber, type TestSubscriber } from '../test-subscriber.ts';
 import { createEphemeral, type Ephemeral } from './ephemeral.ts';
-import { createTestSubscriber, type TestSubscriber } from './test-subscriber.ts';
-import { turn } from './test-fanout.ts';
+import { CELL_MEMBERS } from './ephemeral-channel.ts';
+
+afterEach(() => vi.useRealTimers());
 
 interface Push {
   readonly type: string;
@@ -13,8 +16,11 @@ interface Push {
   readonly [field: string]: unknown;
 }
 
+const REST_MS = 200;
+
 /** Sockets that listen to topics as the engine's do: what is published under one is in their frames. */
-const setUp = () => {
+const setUp = ({ maxWaitingBytes = 1 << 30 } = {}) => {
+  const state = { thinned: false, charged: 0 };
   const topics = new Map<string, Set<TestSubscriber>>();
   const metrics = createMetricsRegistry();
   const broker = { subscribed: [] as string[], failing: false };
@@ -31,8 +37,13 @@ const setUp = () => {
         return Promise.resolve();
       },
     },
+    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
     metrics,
     delayMs: () => 0,
+    isThinned: () => state.thinned,
+    restMs: REST_MS,
+    maxWaitingBytes,
+    onCharged: (bytes) => (state.charged += bytes),
     publishNative: (topic, frame) => {
       for (const socket of topics.get(topic) ?? []) socket.sendFrame(frame);
     },
@@ -50,10 +61,10 @@ const setUp = () => {
     return socket;
   };
   let sent = 0;
-  const send = (channel: string, count: number, bytes = 0): void => {
+  const send = (channel: string, count: number, bytes = 0, key?: string): void => {
     const messages = Array.from({ length: count }, () => {
       sent++;
-      return { timeMs: 1, body: Buffer.from(JSON.stringify({ data: sent, padding: 'x'.repeat(bytes), time: 1 })) };
+      return { timeMs: 1, key, body: Buffer.from(JSON.stringify({ data: sent, padding: 'x'.repeat(bytes), time: 1 })) };
     });
     ephemeral.handleMessages({ channel, messages });
   };
@@ -62,7 +73,7 @@ const setUp = () => {
     const text = await metrics.exposition();
     return Number(new RegExp(`weir_messages_dropped_total\\{reason="${reason}"\\} (\\d+)`).exec(text)?.[1]);
   };
-  return { ephemeral, topics, broker, audiences, socketOf, send, pushes, droppedOf };
+  return { state, ephemeral, topics, broker, audiences, socketOf, send, pushes, droppedOf };
 };
 const isEmpty = ({ topics }: { topics: ReadonlyMap<string, ReadonlySet<unknown>> }): boolean =>
   [...topics.values()].every((members) => members.size === 0);
@@ -199,8 +210,8 @@ it('hands over a burst in turns, and drops what is beyond the bound for everybod
 });
 
 it('lets no more wait for all channels together than a node may, and gives the room back', async () => {
-  const run = setUp();
   const MIB = 1024 * 1024;
+  const run = setUp({ maxWaitingBytes: 32 * MIB });
   const burst = async (name: string): Promise<number> => {
     const channels = Array.from({ length: 12 }, (_, n) => `${name}-${n}`);
     const socket = run.socketOf(true);
@@ -236,12 +247,173 @@ it('tells every member of an interruption: an unknown number is missing', async 
   run.send('c', 1);
   await turn();
   run.ephemeral.handleRestored();
+  await turn();
   const unknown = { type: 'gap', channel: 'c', count: null, reason: 'dropped' };
   expect(run.pushes(quick).at(-1)).toEqual(unknown);
   expect(run.pushes(slow)).toEqual([]);
   slow.buffered = 0;
   run.ephemeral.handleDrain(slow);
   expect(run.pushes(slow)).toEqual([unknown]);
+});
+
+it('holds no more than may wait on the whole node, and tells what it dropped', async () => {
+  const run = setUp({ maxWaitingBytes: 100_000 });
+  const sockets = await Promise.all(
+    Array.from({ length: 10 }, async (_, index) => {
+      const socket = run.socketOf(true);
+      await run.ephemeral.subscribe(socket, `c${index}`);
+      return socket;
+    }),
+  );
+  for (let round = 0; round < 20; round++) {
+    for (let index = 0; index < 10; index++) run.send(`c${index}`, 1, 3000);
+    expect(run.state.charged).toBeLessThanOrEqual(100_000);
+  }
+  for (let n = 0; n < 20; n++) await turn();
+  expect(run.state.charged).toBe(0);
+  for (const socket of sockets) {
+    const pushes = run.pushes(socket);
+    expect(pushes.reduce((sum, { type, count }) => sum + (type === 'gap' ? count! : 1), 0)).toBe(20);
+    expect(pushes.at(-1)).toMatchObject({ type: 'gap', reason: 'dropped' });
+  }
+});
+
+it('gives the memory of what waits back when the last member leaves', async () => {
+  const run = setUp();
+  const member = await run.ephemeral.subscribe(run.socketOf(true), 'c');
+  run.send('c', 10, 3000);
+  expect(run.state.charged).toBeGreaterThan(30_000);
+  run.ephemeral.unsubscribe(member);
+  expect(run.state.charged).toBe(0);
+});
+
+it('serves a large audience some sockets at a time, every member once, and a quiet channel in between', async () => {
+  const run = setUp();
+  const members = 2 * CELL_MEMBERS + 200;
+  const crowd = await Promise.all(
+    Array.from({ length: members }, async (_, index) => {
+      const socket = run.socketOf(index % 2 === 0);
+      await run.ephemeral.subscribe(socket, 'crowd');
+      return socket;
+    }),
+  );
+  const quiet = run.socketOf(true);
+  await run.ephemeral.subscribe(quiet, 'quiet');
+  run.send('crowd', 50, 3000);
+  run.send('quiet', 1);
+  const served = (): number => crowd.reduce((sum, socket) => sum + (socket.frames.length > 0 ? 1 : 0), 0);
+  const steps: number[] = [];
+  for (let before = served(); before < members; ) {
+    await turn();
+    steps.push(served() - before);
+    before = served();
+  }
+  expect(Math.max(...steps)).toBeLessThanOrEqual(CELL_MEMBERS);
+  for (let n = 0; n < 3; n++) await turn();
+  expect(run.pushes(quiet)).toHaveLength(1);
+  for (let n = 0; n < 20; n++) await turn();
+  for (const socket of crowd)
+    expect(socket.frames.flatMap((frame) => JSON.parse(frame.toString()) as Push[])).toHaveLength(50);
+});
+
+it('brings nothing to a connection that is parked or dismissed', async () => {
+  const run = setUp();
+  const socket = run.socketOf(true);
+  await run.ephemeral.subscribe(socket, 'c');
+  socket.buffered = 10_000;
+  socket.dismiss();
+  run.send('c', 3);
+  await turn();
+  expect(run.pushes(socket)).toEqual([]);
+});
+
+describe('on an overloaded node a channel', () => {
+  const thinned = async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'performance'] });
+    const run = setUp();
+    run.state.thinned = true;
+    const socket = run.socketOf(true);
+    await run.ephemeral.subscribe(socket, 'c');
+    const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+    return { ...run, socket, pass };
+  };
+
+  it('hands over its newest message of each key at a slow pace, and the number of the others', async () => {
+    const { send, pushes, socket, pass, droppedOf, state } = await thinned();
+    send('c', 1);
+    await pass(1);
+    expect(pushes(socket).map(({ data }) => data)).toEqual([1]);
+    for (let n = 0; n < 10; n++) {
+      send('c', 1, 0, 'one');
+      send('c', 1, 0, 'two');
+      send('c', 1);
+      await pass(10);
+    }
+    expect(pushes(socket)).toHaveLength(1);
+    await pass(REST_MS);
+    expect(pushes(socket).slice(1)).toEqual([
+      { type: 'gap', channel: 'c', count: 27, reason: 'dropped' },
+      ...[29, 30, 31].map((data) => expect.objectContaining({ type: 'message', data }) as unknown),
+    ]);
+    expect(await droppedOf('thinned')).toBe(27);
+    expect(state.charged).toBe(0);
+  });
+
+  it('whose members keep up has every message or its place in a count, and as many turns as the pace allows', async () => {
+    const { send, pushes, socket, pass } = await thinned();
+    const handedOver = new Set<number>();
+    for (let at = 0; at < 2000; at++) {
+      send('c', 3, 0, String(at % 100));
+      await pass(1);
+      handedOver.add(socket.frames.length);
+    }
+    await pass(REST_MS);
+    expect(handedOver.size).toBeLessThanOrEqual(2000 / REST_MS + 2);
+    const sum = pushes(socket).reduce((all, { type, count }) => all + (type === 'gap' ? count! : 1), 0);
+    expect(sum).toBe(6000);
+    // The newest is never what is left out.
+    expect(pushes(socket).at(-1)).toMatchObject({ data: 6000 });
+  });
+
+  it('keeps little while it rests, however much comes', async () => {
+    const { send, state, pass } = await thinned();
+    send('c', 1);
+    await pass(1);
+    send('c', 5000, 1000);
+    expect(state.charged).toBeLessThan(1_000_000);
+  });
+
+  it('does not hold up another one, and is itself again when the overload is over', async () => {
+    const { ephemeral, send, pushes, socket, socketOf, pass, state } = await thinned();
+    const other = socketOf(true);
+    await ephemeral.subscribe(other, 'other');
+    send('c', 1);
+    await pass(1);
+    send('c', 1);
+    send('other', 1);
+    await pass(1);
+    expect(pushes(other)).toHaveLength(1);
+    state.thinned = false;
+    await pass(REST_MS);
+    send('c', 5);
+    await pass(1);
+    expect(pushes(socket).map(({ type }) => type)).toEqual(Array.from({ length: 7 }, () => 'message'));
+  });
+
+  it('that is closed and opened again meanwhile owes nothing', async () => {
+    const { ephemeral, send, pushes, socketOf, pass, socket } = await thinned();
+    send('c', 1);
+    await pass(1);
+    send('c', 10);
+    const member = [...ephemeral.find('c')!.cells[0]!.members][0]!;
+    ephemeral.unsubscribe(member);
+    const next = socketOf(true);
+    await ephemeral.subscribe(next, 'c');
+    send('c', 1);
+    await pass(1);
+    expect(pushes(next)).toHaveLength(1);
+    expect(pushes(socket)).toHaveLength(1);
+  });
 });
 
 it('opens a channel once for many, closes it with the last, and opens it again', async () => {
