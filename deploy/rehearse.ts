@@ -50,7 +50,7 @@ const perform = (steps: readonly Step[], from: string, to: string): void => {
     if (word === 'COPY') copy(from, to, rest);
     if (word !== 'RUN') continue;
     console.log(`RUN ${rest.slice(0, 100)}`);
-    execFileSync('sh', ['-c', rest], { cwd: to, stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync('sh', ['-c', rest], { cwd: to, stdio: ['ignore', 'inherit', 'inherit'] });
   }
 };
 
