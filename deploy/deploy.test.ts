@@ -11,6 +11,7 @@ import { DEFAULT_ADMISSION_PER_SECOND } from '../gateway/config/keys.ts';
 import { DEVELOPMENT_SECRET_PREFIX } from '../gateway/access/api-key-entries.ts';
 import { type Config, EXIT_CODE_BAD_CONFIG, loadConfig } from '../gateway/config.ts';
 import { configKeys } from '../gateway/config/keys.ts';
+import { secretFileVariable } from '../gateway/config/environment.ts';
 import { envNameOf } from '../gateway/config/words.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
@@ -367,6 +368,7 @@ describe('the systemd unit', () => {
   it('sets only variables the gateway knows', () => {
     const known = new Set([
       ...Object.keys(configKeys).map(envNameOf),
+      secretFileVariable('apiKeys'),
       'WEIR_CONFIG',
       'NODE_ENV',
       'UWS_HTTP_MAX_HEADERS_SIZE',

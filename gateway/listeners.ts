@@ -3,7 +3,7 @@ import type { Broker } from '../broker/broker.ts';
 import type { DrainAnswer, Health, NodeStats } from '../protocol/http.ts';
 import { createApiKeyAttempts } from './access/api-key-attempts.ts';
 import { createApiKeyLimits } from './access/limits/api-key-limits.ts';
-import { createApiKeys } from './access/api-keys.ts';
+import type { ApiKeys } from './access/api-keys.ts';
 import { createClientAddress } from './access/client-address.ts';
 import { createHostCheck } from './access/host.ts';
 import type { ApiRoute } from './api/api-route.ts';
@@ -44,6 +44,7 @@ import { serveWebSocket, type WebSocketOptions } from './transports/websocket.ts
 
 export interface ListenersOptions {
   readonly config: Config;
+  readonly apiKeys: ApiKeys;
   readonly broker: Broker;
   readonly hub: Hub;
   readonly publishing: Publishing;
@@ -86,8 +87,7 @@ const tlsOf = ({ tlsCertFile, tlsKeyFile, tlsKeyPassphrase }: Config): Tls | und
 
 /** Rejects when a port cannot be had; nothing listens then. */
 export const openListeners = async (options: ListenersOptions): Promise<Listeners> => {
-  const { config, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
-  const apiKeys = createApiKeys(config.apiKeys);
+  const { config, apiKeys, broker, hub, publishing, reading, metrics, health, toFailure, ownStats } = options;
   const attempts = createApiKeyAttempts({
     clock: options.clock,
     maxFailures: config.apiKeyMaxFailures,

@@ -6,9 +6,11 @@ import { createMemoryBroker } from '../broker/memory/memory-broker.ts';
 import { createRedisBroker } from '../broker/redis/redis-broker.ts';
 import { createRandomIds, systemClock } from './clock.ts';
 import { type Config, EXIT_CODE_BAD_CONFIG, loadConfig } from './config.ts';
+import { createWatchedFiles } from './config/watched-files.ts';
 import { developmentBanner } from './development-banner.ts';
+import { watchCredentials } from './credentials.ts';
 import { createNode } from './node.ts';
-import { createLogger } from './observability/logger.ts';
+import { auditLoggerOf, createLogger } from './observability/logger.ts';
 
 const createBroker = (config: Config): Broker => {
   const { nodeName: node } = config;
@@ -31,7 +33,9 @@ const readVersion = (): string => {
 };
 
 const run = async (): Promise<void> => {
-  const result = loadConfig({ argv: process.argv.slice(2), env: process.env });
+  const files = createWatchedFiles();
+  const load = () => loadConfig({ argv: process.argv.slice(2), env: process.env, readFile: files.read });
+  const result = load();
   switch (result.kind) {
     case 'invalid':
       for (const problem of result.problems) process.stderr.write(`weir: configuration: ${problem}\n`);
@@ -63,6 +67,17 @@ const run = async (): Promise<void> => {
     void node.drain();
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
+  const credentials = watchCredentials({
+    config,
+    env: process.env,
+    files,
+    load,
+    apply: node.renewCredentials,
+    onOutcome: (outcome) => node.metrics.count('weir_credential_reloads_total', { outcome }),
+    logger: auditLoggerOf(logger),
+  });
+  // At a developer's terminal SIGHUP keeps its meaning, unless there is something to read: the terminal is gone.
+  if (config.profile === 'production' || credentials.areInFiles) process.on('SIGHUP', credentials.reload);
   const ports = await node.start();
   if (config.profile === 'development') process.stdout.write(developmentBanner(config, generated, ports.port));
 };

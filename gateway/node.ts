@@ -4,6 +4,7 @@ import { closeCodes } from '../protocol/codes.ts';
 import type { DrainAnswer, Health } from '../protocol/http.ts';
 import { createLimits } from './access/limits/limits.ts';
 import { createAccess } from './access/access.ts';
+import { createApiKeys } from './access/api-keys.ts';
 import { createRevocations } from './access/revocations.ts';
 import { openTokens } from './access/tokens/tokens.ts';
 import { createAnnouncement } from './announcement.ts';
@@ -22,7 +23,7 @@ import { createNodeStatistics } from './node-statistics.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import { closeCodeLabel } from './observability/metrics.ts';
-import { createMetricsRegistry } from './observability/registry.ts';
+import { createMetricsRegistry, type MetricsRegistry } from './observability/registry.ts';
 import { createProtection } from './protection.ts';
 import { announcedOf, type DrainPlan } from './overload/drain.ts';
 import { createMoving } from './overload/moving.ts';
@@ -61,6 +62,9 @@ export interface Node {
    * of it, else as configured. Resolves at once with what it will do; a later call changes nothing and gets the same answer.
    */
   drain(timeoutMs?: number): Promise<DrainAnswer>;
+  /** Takes API keys in the place of those it has (undefined: none are taken) and reads the file of public keys again; throws when that is no good. */
+  renewCredentials(renewed: { readonly apiKeys: Config['apiKeys'] | undefined }): void;
+  readonly metrics: Pick<MetricsRegistry, 'count'>;
   /** Resolves when a drain has ended and all is given back. */
   readonly stopped: Promise<void>;
 }
@@ -69,8 +73,6 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
-/** What a client is given to refresh a token that is over, ms (protocol §9). */
-const EXPIRY_GRACE_MS = 25_000;
 /** Part of the time nodes wait for one another in which an explained connection is watched. */
 const SAMPLES_PER_TIMEOUT = 4;
 /** Turns in which a node that ends answers what had arrived; more would let steady requests keep it from ending. */
@@ -185,12 +187,14 @@ export const createNode = (options: NodeOptions): Node => {
 
   const expiry = createExpiry<Connection>({
     clock,
-    graceMs: EXPIRY_GRACE_MS,
+    graceMs: config.tokenExpiryGraceMs,
     onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
   });
   const revocations = createRevocations(clock);
   metrics.gauge('weir_revocations', () => revocations.size);
   const tokens = openTokens({ config, clock, metrics, logger });
+  const apiKeys = createApiKeys(config.apiKeys);
+  metrics.gauge('weir_api_keys', () => apiKeys.size);
 
   const sessions: Sessions =
     config.sessionTtlMs === 0
@@ -426,6 +430,7 @@ export const createNode = (options: NodeOptions): Node => {
     async start() {
       listeners = await openListeners({
         config,
+        apiKeys,
         broker,
         hub,
         publishing,
@@ -475,6 +480,12 @@ export const createNode = (options: NodeOptions): Node => {
       return { port, internalPort };
     },
     drain,
+    metrics,
+    renewCredentials(renewed) {
+      // What may throw first, so that both are taken or none.
+      tokens.reloadKeys();
+      if (renewed.apiKeys !== undefined) apiKeys.replace(renewed.apiKeys);
+    },
     stopped,
   };
 };

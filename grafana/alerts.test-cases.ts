@@ -53,6 +53,8 @@ function healthyNode(instance: string): Record<string, string> {
     [node('weir_connections_closed_total', instance, ',code="1001"')]: rising(15),
     [node('weir_connections_closed_total', instance, ',code="3008"')]: always(0),
     [node('weir_connections_refused_total', instance, ',reason="origin"')]: always(0),
+    [node('weir_credential_reloads_total', instance, ',outcome="refused"')]: always(0),
+    [node('weir_credential_reloads_total', instance, ',outcome="applied"')]: always(1),
     [node('weir_connections_parked', instance)]: always(3),
     [node('weir_overload_level', instance)]: always(0),
     [node('weir_overload_engaged_total', instance, ',rung="thin_ephemeral",reason="lag"')]: always(2),
@@ -267,6 +269,11 @@ export const incidents: readonly Incident[] = [
     name: 'a page from an origin that is not allowed',
     series: { [node('weir_connections_refused_total', a, ',reason="origin"')]: rising(30) },
     firing: ['WeirConnectionsRefused'],
+  },
+  {
+    name: 'a slip in the file of API keys',
+    series: { [node('weir_credential_reloads_total', a, ',outcome="refused"')]: '0x60 1x20' },
+    firing: ['WeirCredentialsRefused'],
   },
   {
     name: 'clients that come and go without rest',

@@ -250,6 +250,15 @@ export const alertRules: readonly AlertRule[] = [
     description: 'An origin that is not allowed, a limit that is reached, or shedding.',
   },
   {
+    name: 'WeirCredentialsRefused',
+    expr: `${sum(q.growth('weir_credential_reloads_total', { outcome: 'refused' }), 'instance')} > 0`,
+    for: '0s',
+    severity: 'warning',
+    summary: '{{ $labels.instance }} cannot use the changed API keys or public keys',
+    description:
+      'It goes on with those it had, so nobody is refused yet; a restart would fail. Its log (credentials_refused) says what is wrong.',
+  },
+  {
     name: 'WeirConnectionChurn',
     expr: `${ratio(sum(q.rate('weir_connections_closed_total')), sum(q.value('weir_connections')))} > 0.01 and ${sum(q.value('weir_connections'))} > 100`,
     for: '5m',

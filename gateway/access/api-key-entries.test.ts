@@ -48,6 +48,13 @@ describe('parseApiKeys', () => {
     ]);
   });
 
+  it('reads one entry from each line as well, as a file has them', () => {
+    const { entries, problems } = parseApiKeys(`a=${strong}a:read\r\n\nb=${strong}b,c=${strong}c\n`);
+    expect(problems).toEqual([]);
+    expect(entries.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+    expect(parseApiKeys(`a=${strong}\n,b=${strong}b:fly`).problems).toEqual([expect.stringMatching(/^key b: /)]);
+  });
+
   it.each<[secret: string, weakness: string]>([
     ['weir-dev-0123456789abcdef0123', 'is a generated development secret'],
     ['changeme', 'is a well-known placeholder'],

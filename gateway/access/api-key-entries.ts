@@ -169,11 +169,11 @@ const collect = (parsed: readonly (ApiKeyEntry | string)[]): ParsedApiKeys => {
   return { entries, problems };
 };
 
-/** Parses the comma-separated form of `WEIR_API_KEYS`. No scopes: all of them. */
+/** Parses the form of `WEIR_API_KEYS`: entries separated by commas, in a file also by lines. No scopes: all of them. */
 export const parseApiKeys = (text: string): ParsedApiKeys =>
   collect(
     text
-      .split(',')
+      .split(/[,\r\n]/)
       .map((part) => part.trim())
       .filter((part) => part !== '')
       .map((part, index) => parseEntry(part, `entry ${index + 1}`)),

@@ -56,6 +56,19 @@ describe('createApiKeys', () => {
     expect(keys.authenticate('prometheus-secret-1')!.may('metrics')).toBe(true);
   });
 
+  it('knows those that take the place of the others, and the others no more', () => {
+    const replaced = createApiKeys(entries);
+    const before = replaced.authenticate('ticker-secret-00001')!;
+    replaced.replace(entries.slice(0, 1));
+    expect(replaced.size).toBe(1);
+    expect(replaced.authenticate('backend-secret-0001')?.name).toBe('backend');
+    expect(replaced.authenticate('ticker-secret-00001')).toBeUndefined();
+    // A request under way.
+    expect(before.may('publish', 'news')).toBe(true);
+    replaced.replace([]);
+    expect(replaced.authenticate('backend-secret-0001')).toBeUndefined();
+  });
+
   it('knows no text but the secrets', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (presented) => {

@@ -15,14 +15,13 @@ export interface ApiKey {
 export interface ApiKeys {
   /** The key that was presented, or undefined when there is none such. Never throws. */
   authenticate(presented: string | undefined): ApiKey | undefined;
+  /** From now on only these are known. Requests under way go on with what their key was given. */
+  replace(entries: readonly ApiKeyEntry[]): void;
+  readonly size: number;
 }
 
-/**
- * Keys are compared as SHA-256 in constant time, always all of them, so that the time tells neither how much of a
- * secret was right nor which key it was.
- */
-export const createApiKeys = (entries: readonly ApiKeyEntry[]): ApiKeys => {
-  const known = entries.map((entry) => {
+const readEntries = (entries: readonly ApiKeyEntry[]) =>
+  entries.map((entry) => {
     const matches = createChannelMatcher(entry.channels);
     const scopes = new Set<ApiKeyScope>(entry.scopes);
     const key: ApiKey = {
@@ -33,6 +32,13 @@ export const createApiKeys = (entries: readonly ApiKeyEntry[]): ApiKeys => {
     };
     return { digest: Buffer.from(entry.sha256, 'hex'), key };
   });
+
+/**
+ * Keys are compared as SHA-256 in constant time, always all of them, so that the time tells neither how much of a
+ * secret was right nor which key it was.
+ */
+export const createApiKeys = (entries: readonly ApiKeyEntry[]): ApiKeys => {
+  let known = readEntries(entries);
   // Reused, since a fresh buffer costs twice the hash; nothing awaits between writing and comparing.
   const digest = Buffer.alloc(32);
   return {
@@ -42,6 +48,10 @@ export const createApiKeys = (entries: readonly ApiKeyEntry[]): ApiKeys => {
       let found: ApiKey | undefined;
       for (const candidate of known) if (timingSafeEqual(digest, candidate.digest)) found = candidate.key;
       return found;
+    },
+    replace: (renewed) => void (known = readEntries(renewed)),
+    get size() {
+      return known.length;
     },
   };
 };

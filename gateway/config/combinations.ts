@@ -114,6 +114,15 @@ const rules: readonly Rule[] = [
           ),
   },
   {
+    keys: ['jwtSecret'],
+    // Whoever has the public key could sign with its text (algorithm confusion, by configuration).
+    check: ({ config: { jwtSecret } }) =>
+      when(
+        jwtSecret?.includes('-----BEGIN ') === true,
+        'is a key in PEM form, which is no secret; name its file in jwtPublicKeyFile',
+      ),
+  },
+  {
     keys: ['jwtSecret', 'profile', 'allowWeakSecrets'],
     check: ({ config: { jwtSecret, profile, allowWeakSecrets } }) => {
       if (jwtSecret === undefined) return [];

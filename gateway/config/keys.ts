@@ -104,7 +104,13 @@ export const configKeys = {
       compute: (): readonly ApiKeyEntry[] => [],
     },
     secret: 'yes',
-    description: 'Keys of the server API. Without scopes a key has all of them.',
+    description:
+      'Keys of the server API. Without scopes a key has all of them. In a file one may stand on each line; a changed file is read again (`credentialsReloadMs`).',
+  }),
+  credentialsReloadMs: duration(0, HOUR_MS, {
+    default: value(5000),
+    description:
+      'How often the files of `apiKeys` (`WEIR_API_KEYS_FILE`) and `jwtPublicKeyFile` are looked at; what changed and was found twice alike is taken without a restart when it passes every check of a start (0: only on SIGHUP, which reads them at once, and `apiKeys` of the configuration file too).',
   }),
   apiKeyMaxFailures: integer(1, 1_000_000, {
     default: value(30),

@@ -153,6 +153,14 @@ describe('loadConfig, refusing', () => {
     [{ WEIR_API_KEYS: 'a=short' }, /^WEIR_API_KEYS: the secret of key a is shorter than 16 bytes/],
     [{ WEIR_JWT_SECRET: `weir-dev-${'r'.repeat(32)}` }, /^WEIR_JWT_SECRET: is a generated development secret/],
     [{ WEIR_JWT_SECRET: 'x'.repeat(31) }, /^WEIR_JWT_SECRET: is shorter than 32 bytes/],
+    [
+      { WEIR_JWT_SECRET: '-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE' },
+      /^WEIR_JWT_SECRET: is a key in PEM form/,
+    ],
+    [
+      { WEIR_PROFILE: 'development', WEIR_JWT_SECRET: ' -----BEGIN RSA PRIVATE KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0' },
+      /^WEIR_JWT_SECRET: is a key in PEM form/,
+    ],
   ])('the impossible combination %j', (env, problem) => {
     expect(problemsOf(load(env))).toEqual([expect.stringMatching(problem)]);
   });

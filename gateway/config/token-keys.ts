@@ -17,7 +17,7 @@ export const tokenKeys = {
   jwtPublicKeyFile: text('a path to public keys in PEM form', () => true, {
     default: none('none'),
     description:
-      'Public keys of tokens signed with RS, PS (RSA from 2048 bits) or ES (P-256, P-384, P-521). Several may follow one another in the file while one replaces the other.',
+      'Public keys of tokens signed with RS, PS (RSA from 2048 bits) or ES (P-256, P-384, P-521). Several may follow one another in the file while one replaces the other; a changed file is read again (`credentialsReloadMs`).',
   }),
   jwksUrl: text('an http:// or https:// URL', isWebUrl, {
     default: none('none'),
@@ -28,7 +28,7 @@ export const tokenKeys = {
   jwksMaxAgeMs: duration(1000, 24 * HOUR_MS, {
     default: value(5 * MINUTE_MS),
     description:
-      'Age from which the published keys are asked for anew: so long a key that was withdrawn is still trusted.',
+      'Age at which the published keys are asked for anew: so long a key that was withdrawn is still trusted, while the issuer can be reached.',
   }),
   jwksMinIntervalMs: duration(100, HOUR_MS, {
     default: value(5000),
@@ -54,6 +54,11 @@ export const tokenKeys = {
   jwtClockToleranceMs: duration(0, 10 * MINUTE_MS, {
     default: value(5000),
     description: 'How far ahead the clock of the token issuer may be: `nbf` may lie that much in the future.',
+  }),
+  tokenExpiryGraceMs: duration(0, HOUR_MS, {
+    default: value(25_000),
+    description:
+      'What a connected client is given to `refresh` a token that is over; then it is closed with 3005. Until then messages go on and commands that need rights are error 109.',
   }),
   revocationTtlMs: duration(1000, 366 * 24 * HOUR_MS, {
     default: value(24 * HOUR_MS),

@@ -58,6 +58,8 @@ describe('withoutPassword', () => {
     ['redis+sentinel://u:p@a:1,b:2/m', 'redis+sentinel://u:***@a:1,b:2/m'],
     ['redis://host:6379', 'redis://host:6379'],
     ['https://host/a@b', 'https://host/a@b'],
+    ['https://host/keys?key=secret&b=s@c#x', 'https://host/keys?key=***&b=***#x'],
+    ['https://u:p@host?secret', 'https://u:***@host?***'],
   ])('shows %s as %s', (url, shown) => {
     expect(withoutPassword(url)).toBe(shown);
   });

@@ -24,9 +24,12 @@ export const isRedisUrl = (url: string): boolean =>
 
 export const isWebUrl = (url: string): boolean => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
 
-/** `redis://user:secret@host` → `redis://user:***@host`. */
-export const withoutPassword = (url: string): string =>
+const withoutCredentials = (url: string): string =>
   url.replace(/^([A-Za-z][A-Za-z0-9+.-]*:\/\/)([^/\s]*)@/, (_, scheme: string, credentials: string) => {
     const colon = credentials.indexOf(':');
     return `${scheme}${colon < 0 ? '***' : `${credentials.slice(0, colon)}:***`}@`;
   });
+
+/** `redis://user:secret@host` → `redis://user:***@host`, and `?key=secret` → `?key=***`. */
+export const withoutPassword = (url: string): string =>
+  withoutCredentials(url).replace(/([?&](?:[^=&#]*=)?)[^&#]*/g, (_, name: string) => `${name}***`);

@@ -198,6 +198,12 @@ export const metricDeclarations = {
   weir_broker_errors_total: counter('Background errors of the broker driver, by stage.', 'stage'),
 
   weir_http_requests_total: counter('HTTP requests, by route and status.', 'route', 'status'),
+  weir_api_keys: gauge('API keys that are known by now.'),
+  weir_credential_reloads_total: counterOf(
+    'Times that the files of API keys and public keys were read again, by outcome (refused: they cannot be used, the node goes on with what it has).',
+    'outcome',
+    ['applied', 'refused'],
+  ),
   weir_api_keys_refused_total: counterOf(
     'API keys refused, by reason (unknown; limited: too many unknown ones came from that address).',
     'reason',

@@ -1,7 +1,4 @@
 // Revocation over real nodes and one Redis: every node, nodes that join later, and a Redis that lost what it had.
-import { generateKeyPairSync } from 'node:crypto';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -10,6 +7,7 @@ import {
   type RedisProcess,
   requestJson,
   signToken,
+  startKeyIssuer,
   startNode,
   startRedis,
   TOKEN_SECRET,
@@ -166,30 +164,15 @@ describe('managing on one node', () => {
 
 describe('rotation of the issuer’s keys', () => {
   it('refuses no client: the new key is fetched when the first token of it comes', async () => {
-    const pairs = [1, 2].map(() => generateKeyPairSync('ec', { namedCurve: 'P-256' }));
-    let published: readonly number[] = [0];
-    const server = createServer((_request, response) => {
-      const keys = published.map((n) => ({ ...pairs[n]!.publicKey.export({ format: 'jwk' }), kid: `k${n}` }));
-      response.end(JSON.stringify({ keys }));
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    try {
-      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`;
-      const node = await open('a', { WEIR_JWKS_URL: url, WEIR_JWKS_MIN_INTERVAL_MS: '300' });
-      const tokenOf = (n: number, user: string): string =>
-        signToken({ sub: user }, { algorithm: 'ES256', key: pairs[n]!.privateKey, keyid: `k${n}` });
-      expect(await tryConnect(node, { token: tokenOf(0, 'ada') })).toBe('connected');
-      published = [0, 1];
-      const users = Array.from({ length: 40 }, (_, n) => n);
-      const results = await Promise.all(users.map((n) => tryConnect(node, { token: tokenOf(n % 2, `user-${n}`) })));
-      expect(new Set(results)).toEqual(new Set(['connected']));
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-      expect(await tryConnect(node, { token: tokenOf(1, 'eve') })).toBe('connected');
-      const unknown = signToken({ sub: 'x' }, { algorithm: 'ES256', key: pairs[0]!.privateKey, keyid: 'k9' });
-      expect(await tryConnect(node, { token: unknown })).toBe(1013);
-    } finally {
-      server.close();
-    }
+    await using issuer = await startKeyIssuer(2);
+    const node = await open('a', { WEIR_JWKS_URL: issuer.url, WEIR_JWKS_MIN_INTERVAL_MS: '300' });
+    expect(await tryConnect(node, { token: issuer.sign(0, 'ada') })).toBe('connected');
+    issuer.publish(0, 1);
+    const users = Array.from({ length: 40 }, (_, n) => n);
+    const results = await Promise.all(users.map((n) => tryConnect(node, { token: issuer.sign(n % 2, `user-${n}`) })));
+    expect(new Set(results)).toEqual(new Set(['connected']));
+    await issuer.close();
+    expect(await tryConnect(node, { token: issuer.sign(1, 'eve') })).toBe('connected');
+    expect(await tryConnect(node, { token: issuer.sign(0, 'x', { keyid: 'k9' }) })).toBe(1013);
   });
 });

@@ -5,6 +5,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { configKeys, type ConfigKey } from '../../gateway/config/keys.ts';
+import { envNameOf } from '../../gateway/config/words.ts';
 import {
   freePort,
   openRawSocket,
@@ -25,9 +27,24 @@ const secret = (name: string): string => `${MARK}-${name}-0123456789-0123456789-
 const environment = {
   WEIR_API_KEYS: `a=${secret('api')}`,
   WEIR_JWT_SECRET: secret('jwt'),
+  WEIR_JWKS_URL: `http://user:${secret('jwks')}@127.0.0.1:1/keys`,
+  WEIR_HOOK_CONNECT_URL: `http://user:${secret('connect')}@127.0.0.1:1/connect`,
+  WEIR_HOOK_SUBSCRIBE_URL: `http://user:${secret('subscribe')}@127.0.0.1:1/subscribe`,
+  WEIR_HOOK_PUBLISH_URL: `http://user:${secret('publish')}@127.0.0.1:1/publish`,
+  WEIR_HOOK_EVENTS_URL: `http://user:${secret('events')}@127.0.0.1:1/events`,
+  WEIR_HOOK_RPC_URL: `http://user:${secret('rpc')}@127.0.0.1:1/rpc`,
+  WEIR_HOOK_SECRET: secret('hook'),
   WEIR_REDIS_URL: `redis://user:${secret('redis')}@127.0.0.1:1`,
   WEIR_BROKER: 'redis',
 };
+
+it('every key that may hold a secret is tried here', () => {
+  // Makes sense with a key in a file alone, and is tried with one in gateway/config/production.test.ts.
+  const elsewhere = ['tlsKeyPassphrase'];
+  const secretKeys = (Object.keys(configKeys) as ConfigKey[]).filter((key) => configKeys[key].secret !== 'no');
+  const missing = secretKeys.filter((key) => !elsewhere.includes(key) && !(envNameOf(key) in environment));
+  expect(missing).toEqual([]);
+});
 
 const startDirectly = (env: Readonly<Record<string, string>>, ...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', 'gateway/main.ts', ...args], {

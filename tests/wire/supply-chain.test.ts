@@ -39,6 +39,29 @@ describe('package-lock.json', () => {
   });
 });
 
+describe('the table of advisories in docs/security.md', () => {
+  const rows = [
+    ...readFileSync(join(projectRoot(), 'docs/security.md'), 'utf8').matchAll(
+      /^\| `([^`]+)` \| (\d+\.\d+\.\d+) \| .+ \| (\d+\.\d+\.\d+) \|$/gm,
+    ),
+  ].map(([, name = '', version = '', fixedIn = '']) => ({ name, version, fixedIn }));
+  const isBefore = (one: string, other: string): boolean =>
+    one.localeCompare(other, 'en', { numeric: true, sensitivity: 'base' }) < 0;
+
+  it('names the versions that are installed, each with the fix', () => {
+    expect(rows.length).toBeGreaterThan(5);
+    for (const { name, version, fixedIn } of rows) {
+      const copies = fromRegistry.filter(([path, { dev }]) => dev !== true && path.endsWith(`node_modules/${name}`));
+      expect([name, ...copies.map(([, copy]) => copy.version)]).toEqual([name, version]);
+      expect(isBefore(version, fixedIn), `${name} ${version} is older than ${fixedIn}`).toBe(false);
+    }
+  });
+
+  it('says of what is not installed that it is not', () => {
+    expect(fromRegistry.filter(([path]) => path.endsWith('/fast-redact'))).toEqual([]);
+  });
+});
+
 it('package.json pins every dependency to one version, and the lock has that version', () => {
   for (const [name, wanted] of Object.entries({ ...own.dependencies, ...own.devDependencies })) {
     const version = wanted.split('@').at(-1)!;

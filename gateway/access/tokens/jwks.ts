@@ -36,6 +36,8 @@ export interface Jwks {
 
 /** Tokens with unknown keys that wait for a fetch; more are answered `unavailable`. */
 const MAX_WAITING = 1000;
+/** Requests in the time a set may get old, while the issuer does not answer and no token asks. */
+const RETRIES_PER_AGE = 10;
 
 export const createJwks = (options: JwksOptions): Jwks => {
   const { fetchText, clock, maxAgeMs, minIntervalMs, onFetched, onChanged } = options;
@@ -47,6 +49,7 @@ export const createJwks = (options: JwksOptions): Jwks => {
   let running: Promise<boolean> | undefined;
   let scheduled: Promise<boolean> | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let renewal: NodeJS.Timeout | undefined;
   let endWait = (): void => undefined;
   let waiting = 0;
 
@@ -71,8 +74,19 @@ export const createJwks = (options: JwksOptions): Jwks => {
     }
   };
 
+  /** Also without tokens: the first one after a quiet time is not to meet a key that was withdrawn long ago. */
+  const renewLater = (isCurrent: boolean): void => {
+    clearTimeout(renewal);
+    if (ending.signal.aborted) return;
+    const pauseMs = isCurrent ? maxAgeMs : Math.max(minIntervalMs, maxAgeMs / RETRIES_PER_AGE);
+    renewal = setTimeout(() => {
+      if (running === undefined && scheduled === undefined) void begin();
+    }, pauseMs).unref();
+  };
+
   const begin = (): Promise<boolean> => {
     running = fetchNow().finally(() => (running = undefined));
+    void running.then(renewLater);
     return running;
   };
 
@@ -133,6 +147,7 @@ export const createJwks = (options: JwksOptions): Jwks => {
     close() {
       ending.abort();
       clearTimeout(timer);
+      clearTimeout(renewal);
       endWait();
     },
   };

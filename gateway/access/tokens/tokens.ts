@@ -25,6 +25,8 @@ export interface TokenSettings {
 }
 
 export interface Tokens extends Pick<TokenVerifier, 'verify'> {
+  /** Reads the file of public keys again. Throws when it cannot be used: those known before stay. */
+  reloadKeys(): void;
   close(): void;
 }
 
@@ -82,6 +84,9 @@ export const openTokens = ({ config, clock, metrics, logger }: TokensOptions): T
   jwks?.start();
   return {
     verify: (token, isAwaited) => verifier.verify(token, isAwaited),
+    reloadKeys() {
+      if (config.jwtPublicKeyFile !== undefined) verifier.replaceKeys(ownKeys(config));
+    },
     close: () => jwks?.close(),
   };
 };

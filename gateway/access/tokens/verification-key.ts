@@ -22,6 +22,9 @@ const BY_CURVE: Readonly<Record<string, Algorithm>> = { prime256v1: 'ES256', sec
 /** Shortest secret by algorithm, bytes: the size of its hash (RFC 7518 §3.2). */
 const HMAC_BYTES = { HS256: 32, HS384: 48, HS512: 64 } as const satisfies Partial<Record<Algorithm, number>>;
 
+/** Keys tried for one token that names none. */
+export const MAX_TRIED = 4;
+
 /** The shortest secret that verifies anything, bytes. */
 export const MIN_SECRET_BYTES = HMAC_BYTES.HS256;
 
@@ -68,6 +71,10 @@ export const readPublicKeys = (pem: string): readonly VerificationKey[] | string
     const algorithms = algorithmsOf(key);
     if (typeof algorithms === 'string') return algorithms;
     keys.push({ key, algorithms, id: undefined });
+    const [algorithm = ''] = algorithms;
+    const alike = keys.filter((other) => other.algorithms[0] === algorithm).length;
+    // Tokens name no key of a file, and one that is never tried refuses whoever relies on it.
+    if (alike > MAX_TRIED) return `holds more than ${MAX_TRIED} keys for ${algorithm}`;
   }
   return keys;
 };

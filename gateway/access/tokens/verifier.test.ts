@@ -108,6 +108,13 @@ describe('public keys of a file', () => {
     }
   });
 
+  it('are refused when there are more than would be tried', () => {
+    const key = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
+    const four = [key(), key(), key(), key()].map(pemOf).join('\n');
+    expect(readPublicKeys(`${four}${pemOf(rsa.publicKey)}`)).toHaveLength(5);
+    expect(readPublicKeys(`${four}${pemOf(key())}`)).toBe('holds more than 4 keys for ES256');
+  });
+
   it('are refused when weak, private, of another kind, or none', () => {
     const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey;
     expect(readPublicKeys(pemOf(weak))).toMatch(/at least 2048 bits, got 1024/);
@@ -377,6 +384,48 @@ describe('keys of an issuer', () => {
     expect(await tokens.verify(token)).toMatchObject({ kind: 'valid' });
     await vi.waitFor(async () => expect(await tokens.verify(token)).toMatchObject(invalid));
     expect(fetches()).toBeGreaterThan(1);
+  });
+
+  it('are asked for without any token as well, so that none meets a key withdrawn in a quiet time', async () => {
+    vi.useFakeTimers();
+    try {
+      let answer: string | Error = setOf(['a', rsa.publicKey]);
+      let fetches = 0;
+      const jwks = createJwks({
+        fetchText: async () => {
+          fetches += 1;
+          return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+        },
+        clock: { monotonicMs: () => Date.now() },
+        maxAgeMs: 60_000,
+        minIntervalMs: 1000,
+        onFetched: () => undefined,
+        onChanged: () => tokens.forget(),
+      });
+      const tokens = verifier({ keys: [], jwks });
+      jwks.start();
+      await vi.advanceTimersByTimeAsync(1);
+      const token = tokenOf('a', rsa);
+      expect(await tokens.verify(token)).toMatchObject({ kind: 'valid' });
+      answer = new Error('down');
+      await vi.advanceTimersByTimeAsync(180_000);
+      const whileDown = fetches;
+      expect(whileDown).toBeGreaterThan(10);
+      expect(whileDown).toBeLessThan(30);
+      answer = setOf(['b', anotherRsa.publicKey]);
+      await vi.advanceTimersByTimeAsync(6000);
+      // No token came meanwhile. This one's key is unknown by now, so it waits for one more answer.
+      const late = tokens.verify(token);
+      await vi.advanceTimersByTimeAsync(2000);
+      expect(await late).toMatchObject(invalid);
+      expect(await tokens.verify(tokenOf('b', anotherRsa))).toMatchObject({ kind: 'valid' });
+      jwks.close();
+      // The turn of the event loop in which the last token was verified ends.
+      await vi.advanceTimersByTimeAsync(1);
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('without a key id, the keys of the algorithm are tried', async () => {

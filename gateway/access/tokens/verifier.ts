@@ -7,7 +7,7 @@ import { createIdentityCache } from './identity-cache.ts';
 import type { Jwks, KeyLookup } from './jwks.ts';
 import { claimsProblem, parseToken, type Algorithm, type TokenHeader } from './token-text.ts';
 import { createTurnBudget } from './turn-budget.ts';
-import type { VerificationKey } from './verification-key.ts';
+import { MAX_TRIED, type VerificationKey } from './verification-key.ts';
 
 /** Messages say what was expected and hold nothing of the token but the claim at fault. */
 export type TokenOutcome =
@@ -26,12 +26,14 @@ export interface TokenVerifier {
   verify(token: string, isAwaited?: () => boolean): TokenOutcome | Promise<TokenOutcome>;
   /** Tokens known from before are verified anew. */
   forget(): void;
+  /** From now on these take the place of the keys of secret and files. */
+  replaceKeys(keys: readonly VerificationKey[]): void;
   /** Tokens that wait for their turn. */
   readonly waiting: number;
 }
 
 export interface TokenVerifierOptions {
-  /** Of secret and files; never changes. */
+  /** Of secret and files. */
   readonly keys: readonly VerificationKey[];
   readonly jwks?: Pick<Jwks, 'keysFor' | 'renewIfOld'> | undefined;
   readonly audience?: string | undefined;
@@ -48,8 +50,6 @@ export interface TokenVerifierOptions {
 
 /** Signatures are checked this long in one turn of the event loop: no longer than a slice of a flush takes. ms */
 const TURN_BUDGET_MS = 2;
-/** Keys tried for one token that names none. */
-const MAX_TRIED = 4;
 
 const NO_KEY = { kind: 'invalid', message: 'no key of this node verifies its signature' } as const;
 const ABANDONED = { kind: 'invalid', message: 'nobody waits for the answer' } as const;
@@ -73,7 +73,8 @@ interface Presented {
 }
 
 export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
-  const { keys, jwks, clock, toleranceMs, onOutcome } = options;
+  const { jwks, clock, toleranceMs, onOutcome } = options;
+  let { keys } = options;
   const cache = createIdentityCache(options.cacheSize);
   const budget = createTurnBudget({
     budgetMs: TURN_BUDGET_MS,
@@ -118,8 +119,8 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     candidates: readonly VerificationKey[],
     foundIn: number,
   ): TokenOutcome => {
-    for (const { key } of candidates.slice(0, MAX_TRIED)) {
-      const opened = openWith(token, algorithm, key);
+    for (let tried = 0; tried < candidates.length && tried < MAX_TRIED; tried += 1) {
+      const opened = openWith(token, algorithm, candidates[tried]!.key);
       if (opened === undefined) continue;
       if (opened.kind === 'invalid') return opened;
       const problem = claimsProblem(token, opened.claims);
@@ -163,6 +164,11 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     return outcome;
   };
 
+  const forget = (): void => {
+    generation += 1;
+    cache.clear();
+  };
+
   return {
     verify(token, isAwaited = () => true) {
       const cacheKey = cache.keyOf(token);
@@ -179,9 +185,10 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       const outcome = verifyPresented({ token, cacheKey, header: parsed.header, isAwaited });
       return outcome instanceof Promise ? outcome.then(counted) : counted(outcome);
     },
-    forget() {
-      generation += 1;
-      cache.clear();
+    forget,
+    replaceKeys(renewed) {
+      keys = renewed;
+      forget();
     },
     get waiting() {
       return budget.waiting;

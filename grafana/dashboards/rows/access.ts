@@ -42,5 +42,19 @@ export const access: RowDefinition = {
       unit: 'ops',
       queries: [{ expr: sum(q.rate('weir_token_key_fetches_total'), 'outcome'), legend: '{{outcome}}' }],
     },
+    {
+      kind: 'lines',
+      title: 'API keys',
+      description: 'Known by node. Nodes that differ for longer than twice credentialsReloadMs have different files.',
+      unit: 'short',
+      queries: [{ expr: q.value('weir_api_keys'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
+      title: 'Credential files read again',
+      description: 'Refused ones cannot be used and leave what the node has; its log (credentials_refused) says why.',
+      unit: 'ops',
+      queries: [{ expr: sum(q.rate('weir_credential_reloads_total'), 'outcome'), legend: '{{outcome}}' }],
+    },
   ],
 };
