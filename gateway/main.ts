@@ -60,7 +60,6 @@ const run = async (): Promise<void> => {
     version: readVersion(),
     onDraining: (timeoutMs) => setTimeout(() => process.exit(0), timeoutMs).unref(),
   });
-  void node.stopped.then(() => process.exit(0));
   const stop = (signal: NodeJS.Signals): void => {
     process.once('SIGTERM', () => process.exit(1)).once('SIGINT', () => process.exit(1));
     logger.info({ event: 'signal', signal }, `${signal}: draining; a second signal ends at once`);
@@ -75,6 +74,10 @@ const run = async (): Promise<void> => {
     apply: node.renewCredentials,
     onOutcome: (outcome) => node.metrics.count('weir_credential_reloads_total', { outcome }),
     logger: auditLoggerOf(logger),
+  });
+  void node.stopped.then(() => {
+    credentials.close();
+    process.exit(0);
   });
   // At a developer's terminal SIGHUP keeps its meaning, unless there is something to read: the terminal is gone.
   if (config.profile === 'production' || credentials.areInFiles) process.on('SIGHUP', credentials.reload);
