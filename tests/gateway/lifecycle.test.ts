@@ -208,13 +208,15 @@ describe('one process and its ports', () => {
 });
 
 it('a second signal ends a draining process at once', async () => {
-  const lines: string[] = [];
-  const node = await startNode({ name: 'impatient', apiKey, onLine: (line) => lines.push(line) });
+  const node = await startNode({ name: 'impatient', apiKey });
   const clients = await openMany(wsUrlOf(node), 500);
   try {
+    // Both reach it in one turn of its loop, however busy the machine is: a drain without survivors may be over before
+    // this process could answer to its beginning.
+    node.kill('SIGSTOP');
     node.kill('SIGTERM');
-    await waitFor(() => lines.some((line) => line.includes('"event":"drain"')), { description: 'the drain to begin' });
-    node.kill('SIGTERM');
+    node.kill('SIGINT');
+    node.kill('SIGCONT');
     expect(await node.exited).toEqual({ code: 1, signal: null });
     const codes = await Promise.all(clients.map((client) => client.waitForClose()));
     expect(codes.some(({ code }) => code === 1006)).toBe(true);
