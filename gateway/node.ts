@@ -1,46 +1,23 @@
 // One process's life: wires the rooms together, starts, serves, drains, stops.
 import type { Broker, BrokerEvents } from '../broker/broker.ts';
-import { closeCodes } from '../protocol/codes.ts';
 import type { DrainAnswer, Health } from '../protocol/http.ts';
-import { createLimits } from './access/limits/limits.ts';
-import { createAccess } from './access/access.ts';
 import { createApiKeys } from './access/api-keys.ts';
-import { createRevocations } from './access/revocations.ts';
-import { openTokens } from './access/tokens/tokens.ts';
 import { createAnnouncement } from './announcement.ts';
-import { createBackplaneState } from './backplane-state.ts';
-import { createPublishing } from './channels/publishing.ts';
-import { createHistoryReading } from './channels/reading.ts';
-import { createClientSockets } from './client-sockets.ts';
+import { createChannelTraffic } from './channel-traffic.ts';
 import type { Clock, IdSource } from './clock.ts';
+import { createCommandServices } from './command-services.ts';
 import { type Config, namespaceOfChannel } from './config.ts';
+import { createConnectionLife } from './connection-life.ts';
 import { type Failure, toFailure } from './failure.ts';
-import { createFanout } from './fanout/fanout.ts';
-import { createLifecycle } from './hooks/events/lifecycle.ts';
-import { createHooks } from './hooks/hooks.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createNodeStatistics } from './node-statistics.ts';
 import { createEventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
-import { closeCodeLabel } from './observability/metrics.ts';
 import { createMetricsRegistry, type MetricsRegistry } from './observability/registry.ts';
-import { createProtection } from './protection.ts';
 import { announcedOf, type DrainPlan } from './overload/drain.ts';
-import { createMoving } from './overload/moving.ts';
-import { runCommand } from './session/commands/run-command.ts';
-import type { Connection, ConnectionHost } from './session/connection.ts';
-import { createAdmitting } from './overload/admitting.ts';
-import { createDeadlines } from './session/deadlines.ts';
+import { createProtection } from './protection.ts';
+import { createReadiness, type Stage } from './readiness.ts';
 import { createDirectory } from './session/directory.ts';
-import { createExpiry } from './session/expiry.ts';
-import { createManaging } from './session/managing.ts';
-import { createRevoking } from './session/revoking.ts';
-import { createContinuation } from './session/continuation/continuation.ts';
-import { noSessions, type Sessions } from './session/continuation/sessions.ts';
-import { openSubscription } from './session/commands/subscribe.ts';
-import type { SessionServices } from './session/services.ts';
-import { visitInSlices } from './session/slices.ts';
-import { createHeartbeats } from './transports/heartbeat.ts';
 
 export interface NodeOptions {
   readonly config: Config;
@@ -73,17 +50,8 @@ export interface Node {
 const ANNOUNCE_MS = 1000;
 /** Time kept back from the drain timeout for the broker and the process to end, ms. */
 const SHUTDOWN_RESERVE_MS = 1000;
-/** Part of the time nodes wait for one another in which an explained connection is watched. */
-const SAMPLES_PER_TIMEOUT = 4;
 /** Turns in which a node that ends answers what had arrived; more would let steady requests keep it from ending. */
 const LAST_ANSWER_ROUNDS = 2;
-/** Ephemeral messages that wait for their turn may take so much, bytes, and this part of the memory budget. */
-const MAX_EPHEMERAL_BYTES = 32 * 1024 * 1024;
-const EPHEMERAL_PER_BUDGET = 8;
-/** Connections told about the broker between two turns of the event loop. */
-const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
-/** Heartbeats looked at between two turns of the event loop. */
-const HEARTBEAT_PACE = { size: 250, pauseMs: 0 } as const;
 
 export const createNode = (options: NodeOptions): Node => {
   const { config, broker, clock, ids, logger, version, onDraining } = options;
@@ -92,11 +60,9 @@ export const createNode = (options: NodeOptions): Node => {
   const connections = createDirectory();
   const pendingRequests = new Set<Promise<unknown>>();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
-  const kicksAnybody = [...config.namespaces.values()].some(({ kickBehind }) => kickBehind !== undefined);
-  let stage: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting';
+  let stage: Stage = 'starting';
   let listeners: Listeners | undefined;
   let announcer: NodeJS.Timeout | undefined;
-  let pulse: NodeJS.Timeout | undefined;
   let draining: Promise<DrainAnswer> | undefined;
   let markStopped = (): void => undefined;
   const stopped = new Promise<void>((resolve) => (markStopped = resolve));
@@ -113,188 +79,43 @@ export const createNode = (options: NodeOptions): Node => {
       () => ids.randomId(),
     );
 
+  const apiKeys = createApiKeys(config.apiKeys);
+  metrics.gauge('weir_api_keys', () => apiKeys.size);
+
+  const shared = { config, broker, clock, ids, metrics, logger, connections, namespaceOf, onError };
   const protection = createProtection({
-    config,
-    clock,
-    metrics,
-    logger,
+    ...shared,
     loop,
-    connections,
     shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
     onIdle: (connection, times) => moving.handleIdle(connection, times),
   });
   const { overload, budget, inbound } = protection;
-  const fanout = createFanout({
-    broker,
-    clock,
-    metrics,
-    boundsOf: (channel) => namespaceOf(channel).history,
-    limitsOf: namespaceOf,
-    delayMs: protection.delayMs,
+  const traffic = createChannelTraffic({
+    ...shared,
+    protection,
     publishNative: (topic, frame) => listeners?.publish(topic, frame),
-    maxChannelBytes: config.maxRingBytes,
-    maxTotalBytes: () => budget.ringAllowance,
-    onCharged: protection.onCharged,
-    isThinned: () => config.overloadEphemeralMs > 0 && overload.isEngaged('thin_ephemeral'),
-    restMs: config.overloadEphemeralMs,
-    maxWaitingBytes: Math.min(MAX_EPHEMERAL_BYTES, config.memoryBudgetBytes / EPHEMERAL_PER_BUDGET),
     onAudience: (channel, isThere) => lifecycle.handleAudience(channel, isThere),
-    onError,
   });
-  const { hub } = fanout;
-  const publishing = createPublishing({ broker, namespaceOf, metrics, clock, load: overload });
-  const reading = createHistoryReading(broker, namespaceOf);
-
-  const tellClients = (state: 'ready' | 'degraded'): void => {
-    void visitInSlices(connections, STATUS_PACE, (connection) => {
-      // Overtaken by a later change: that one tells the rest.
-      if (connection.state !== 'connected' || backplane.summary().state !== state) return;
-      connection.send({ type: 'status', broker: state });
-    });
-  };
-  const backplane = createBackplaneState({
-    nodeName: config.nodeName,
-    broker,
-    clock,
-    hub,
-    metrics,
-    logger,
-    onError,
-    onChanged: tellClients,
-  });
-  const brokerState = () => backplane.summary().state;
-
-  const health = (): Health => {
-    const { nodeName: node } = config;
-    if (stage === 'draining' || stage === 'stopped') return { status: 'draining', reasons: ['draining'], node };
-    const summary = backplane.summary();
-    if (summary.state === 'degraded') return { status: 'not_ready', reasons: [summary.reason], node };
-    if (stage === 'starting') return { status: 'not_ready', reasons: ['starting'], node };
-    const { level, reasons } = overload.state();
-    return { status: 'ready', reasons: [], node, overload: { level, reasons: [...reasons] } };
-  };
-  const nodeState = () => {
-    const { status } = health();
-    return status === 'ready' || status === 'draining' ? status : 'not_ready';
-  };
-
-  const deadlines = createDeadlines<Connection>({
-    clock,
-    lengthMs: config.connectDeadlineMs,
-    isDue: (connection) => connection.state === 'open' && !admitting.isEntering(connection),
-    onExpired: (connection) => connection.close(closeCodes.noConnect.code, closeCodes.noConnect.name),
-  });
-
-  const expiry = createExpiry<Connection>({
-    clock,
-    graceMs: config.tokenExpiryGraceMs,
-    onExpired: (connection) => connection.close(closeCodes.tokenExpired.code, closeCodes.tokenExpired.name),
-  });
-  const revocations = createRevocations(clock);
-  metrics.gauge('weir_revocations', () => revocations.size);
-  const tokens = openTokens({ config, clock, metrics, logger });
-  const apiKeys = createApiKeys(config.apiKeys);
-  metrics.gauge('weir_api_keys', () => apiKeys.size);
-
-  const sessions: Sessions =
-    config.sessionTtlMs === 0
-      ? noSessions
-      : createContinuation({
-          kept: broker.sessions,
-          control: broker.control,
-          controlTimeoutMs: config.controlTimeoutMs,
-          hub,
-          clock,
-          metrics,
-          nodeName: config.nodeName,
-          leaseMs: config.sessionTtlMs,
-          open: (connection, order) => openSubscription(connection, order, services),
-          toFailure: failureOf,
-          onError,
-        });
-  const nowMs = () => clock.monotonicMs();
-  const limits = createLimits({ settings: config, cluster: broker.limits, metrics, nowMs });
-  const hooks = createHooks({ settings: config, nodeName: config.nodeName, clock, ids, random: Math.random, metrics });
-  const lifecycle = createLifecycle({
-    settings: config,
-    log: broker.lifecycle,
-    hook: hooks.events,
-    isTold: (channel) => namespaceOf(channel).hookEvents,
-    clock,
-    ids,
-    random: Math.random,
-    metrics,
-    onError,
-  });
-  const services: SessionServices = {
-    settings: config,
-    hooks,
-    lifecycle,
-    hub,
-    access: createAccess(namespaceOf),
-    namespaceOf,
-    publishing,
-    reading,
-    sessions,
-    limits,
-    budget,
-    overload,
-    tokens,
-    revocations,
-    directory: connections,
-    expiry,
-    metrics,
-    clock,
-    brokerState,
+  const { fanout, backplane } = traffic;
+  const commands = createCommandServices({ ...shared, protection, traffic, toFailure: failureOf });
+  const { sessions, limits, expiry, tokens, hooks, lifecycle, managing, revoking } = commands;
+  const life = createConnectionLife({
+    ...shared,
+    protection,
+    fanout,
+    backplane,
+    commands,
+    stage: () => stage,
     toFailure: failureOf,
-  };
-  const admitting = createAdmitting({
-    settings: config,
-    metrics,
-    nowMs,
-    enterNetwork: ({ account, address }) => limits.enterNetwork(account, address),
-    run: (connection, command) => runCommand(connection, command, services),
   });
-  const managing = createManaging({
-    nodeName: config.nodeName,
-    connections,
-    services,
-    sampleMs: config.controlTimeoutMs / SAMPLES_PER_TIMEOUT,
-  });
-  const revoking = createRevoking({
-    store: broker.revocations,
-    control: broker.control,
-    controlTimeoutMs: config.controlTimeoutMs,
-    known: revocations,
-    connections,
-    onError,
-  });
-  const host: ConnectionHost = {
-    metrics,
-    ids,
-    limits,
-    clock,
-    maxFrameBytes: config.maxFrameBytes,
-    maxOutboxBytes: config.maxOutboxBytes,
-    run: (connection, command) => admitting.run(connection, command),
-    toFailure: (connection, thrown) => failureOf(thrown, { connection: connection.id }),
-    unsubscribe: (subscription) => hub.unsubscribe(subscription),
-    ...protection.host,
-    onDrain: (connection) => protection.handleDrain(connection) || fanout.handleDrain(connection),
-    onClosing: (connection, code) => sessions.handleClosing(connection, code),
-    onClosed(connection, code) {
-      connections.delete(connection);
-      admitting.handleClosed(connection);
-      limits.leave(connection.account, connection);
-      budget.forget(connection);
-      expiry.cancel(connection);
-      moving.handleClosed(connection);
-      lifecycle.disconnected(connection.id, code);
-      metrics.count('weir_connections_closed_total', { code: closeCodeLabel(code) });
-      logger.debug({ event: 'disconnect', connection: connection.id, code }, 'connection closed');
-    },
-  };
+  const { moving } = life;
 
+  const { health, nodeState } = createReadiness({
+    nodeName: config.nodeName,
+    stage: () => stage,
+    summary: backplane.summary,
+    overload: overload.state,
+  });
   const statistics = createNodeStatistics({
     config,
     version,
@@ -304,51 +125,9 @@ export const createNode = (options: NodeOptions): Node => {
     fanout,
     budget,
     connections,
-    brokerState,
+    brokerState: () => backplane.summary().state,
     nodeState,
   });
-
-  const heartbeats = createHeartbeats({
-    intervalMs: config.pingIntervalMs,
-    maxStretch: config.pingMaxStretch,
-    maxStallMs: config.maxStallMs,
-    random: Math.random,
-    counters: metrics.hot,
-  });
-
-  const webSocket = createClientSockets({
-    config,
-    metrics,
-    connections,
-    heartbeats,
-    inbound,
-    host,
-    refusedStage: () => {
-      // Until the load balancer has noticed, who comes is told to move on, which is gentler than a refusal.
-      const isNoticing = stage === 'draining' && moving.drain.isNoticing;
-      return stage === 'serving' || isNoticing ? undefined : stage;
-    },
-    refusalOfUpgrade: () => admitting.refusalOfUpgrade(),
-    onOpened(connection) {
-      admitting.handleOpened(connection);
-      moving.handleOpened(connection);
-      deadlines.add(connection);
-    },
-  });
-
-  const moving = createMoving({
-    config,
-    control: broker.control,
-    connections,
-    deafForMs: backplane.deafForMs,
-    random: Math.random,
-    clock,
-    metrics,
-    logger,
-    onAsked: (connection) => sessions.handleChanged(connection),
-    onError,
-  });
-
   const announcement = createAnnouncement({
     config,
     version,
@@ -358,7 +137,7 @@ export const createNode = (options: NodeOptions): Node => {
   });
   const announce = (): void => {
     statistics.sample();
-    if (kicksAnybody) fanout.kick();
+    traffic.look();
     if (stage === 'serving') moving.look();
     if (broker.health().state === 'ready') revoking.look();
     const info = announcement.info();
@@ -392,16 +171,13 @@ export const createNode = (options: NodeOptions): Node => {
     await sessions.close();
     stage = 'stopped';
     clearInterval(announcer);
-    clearInterval(pulse);
     backplane.close();
     announcement.close();
     listeners?.close();
-    deadlines.close();
-    admitting.close();
+    life.close();
     limits.close();
     expiry.close();
     tokens.close();
-    moving.close();
     fanout.close();
     protection.close();
     loop.close();
@@ -432,9 +208,9 @@ export const createNode = (options: NodeOptions): Node => {
         config,
         apiKeys,
         broker,
-        hub,
-        publishing,
-        reading,
+        hub: fanout.hub,
+        publishing: traffic.publishing,
+        reading: traffic.reading,
         managing,
         revoking,
         metrics,
@@ -444,17 +220,14 @@ export const createNode = (options: NodeOptions): Node => {
         health,
         drain,
         toFailure: failureOf,
-        webSocket,
+        webSocket: life.webSocket,
         refusePublish: () => overload.refusePublish('http'),
         budget,
         inbound,
         pendingRequests,
       });
       const { port, internalPort } = listeners;
-      pulse = setInterval(
-        () => void visitInSlices(heartbeats.tick(), HEARTBEAT_PACE, (beat) => beat.look()),
-        heartbeats.tickMs,
-      );
+      life.start();
       await announcement.open({ port, internalPort }).catch((error: unknown) => {
         listeners?.close();
         throw error;
