@@ -1,102 +1,142 @@
-// What the rights check adds to a subscription and to a publication: the shortest path of each with and without it, in turns.
-import { createMemoryBackplane } from '../../broker/memory/backplane.ts';
-import { createMemoryBroker } from '../../broker/memory/memory-broker.ts';
+// What the rights check adds to a subscription and to a publication through a real node: its CPU for the same commands by
+// clients whose namespace lets everyone do them, and by clients whose token has to be asked, in turns.
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startNode } from '../../loadbalancer/cluster/node-process.ts';
+import { temporaryDirectory } from '../../loadbalancer/cluster/temporary-directory.ts';
 import { createAccess } from '../../gateway/access/access.ts';
 import { readClaims } from '../../gateway/access/tokens/claims.ts';
-import { systemClock } from '../../gateway/clock.ts';
+import { mintToken } from '../../gateway/access/tokens/mint.ts';
 import { loadConfig, namespaceOfChannel } from '../../gateway/config.ts';
-import { createPublishing } from '../../gateway/channels/publishing.ts';
-import { createMetricsRegistry } from '../../gateway/observability/registry.ts';
+import type { Pinning } from '../pinning.ts';
+import { type CommandClient, openCommandClient } from './command-client.ts';
 
-const OPERATIONS = 20_000;
-const ROUNDS = 21;
-const STANDING = { subscribed: false };
+/** Eight patterns of which the last covers the channels. */
+const PATTERNS = [...Array.from({ length: 7 }, (_, n) => `other-${n}:*`), 'open:*'];
+const CHECKED = { subscribe: PATTERNS, publish: PATTERNS };
+const SECRET = 'secret-of-the-rights-bench-0123456789-0123456789';
+const CONFIG = `namespaces:
+  open: { subscribe: everyone, publish: everyone, history: { size: 10, ttl: 1m } }
+`;
+/** No limit of a connection or a user is to be met. */
+const UNLIMITED = {
+  WEIR_MAX_COMMAND_RATE: '100000000/s',
+  WEIR_MAX_PUBLISH_RATE: '100000000/s',
+  WEIR_MAX_USER_PUBLISH_RATE: '100000000/s',
+  WEIR_MAX_IP_PUBLISH_RATE: '100000000/s',
+  WEIR_MAX_BYTE_RATE: '1000GiB/s',
+  WEIR_OVERLOAD_CPU_PERCENT: '0',
+  WEIR_OVERLOAD_LAG_MS: '0',
+};
+
+const CLIENTS = 8;
+const CHANNELS = 512;
+const ROUNDS = 31;
+const WARM_UP_ROUNDS = 4;
+const CHECKS = 200_000;
+
+export const VERBS = ['subscribe', 'publish'] as const;
+type Verb = (typeof VERBS)[number];
 
 export interface RightsCost {
   /** One check with a token of eight patterns of which the last covers the channel, ns. */
   readonly checkNs: number;
-  /** A publication from its content to its place in the memory broker's log, without and with the check, per second. */
-  readonly publishes: { readonly without: number; readonly with: number };
+  /** CPU of the node for one command, without and with asking the token, ns: medians of rounds. */
+  readonly commandNs: Readonly<Record<Verb, { readonly without: number; readonly with: number }>>;
 }
-
-const NO_LOAD = { handlePublishing: () => undefined, handlePublished: () => undefined };
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
-/** Operations per second of CPU: time without a core does not count. */
-const perSecond = async (work: (index: number) => unknown): Promise<number> => {
-  const started = process.cpuUsage();
-  for (let done = 0; done < OPERATIONS; done += 100) {
-    const pending: unknown[] = [];
-    for (let index = done; index < done + 100; index += 1) pending.push(work(index));
-    await Promise.all(pending as Promise<unknown>[]);
-  }
-  const { user, system } = process.cpuUsage(started);
-  return (OPERATIONS * 1_000_000) / (user + system);
+/** CPU that all threads of a process have used, ns. */
+const cpuNsOf = async (pid: number): Promise<number> => {
+  const folder = `/proc/${pid}/task`;
+  const threads = await readdir(folder);
+  const used = await Promise.all(
+    // A thread may end meanwhile.
+    threads.map((thread) => readFile(join(folder, thread, 'schedstat'), 'utf8').catch(() => '0')),
+  );
+  return used.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0);
 };
 
-export const measureRights = async (): Promise<RightsCost> => {
+const channels = Array.from({ length: CHANNELS }, (_, n) => `open:room-${n}`);
+const onAll = (type: string, fields: Readonly<Record<string, unknown>> = {}) =>
+  channels.map((channel) => ({ type, channel, ...fields }));
+const COMMANDS: Readonly<Record<Verb, readonly Readonly<Record<string, unknown>>[]>> = {
+  subscribe: onAll('subscribe'),
+  publish: onAll('publish', { data: { text: 'x'.repeat(100) } }),
+};
+const UNSUBSCRIBE = onAll('unsubscribe');
+
+const checkCost = (): number => {
   const loaded = loadConfig({ argv: [], env: { WEIR_PROFILE: 'production' } });
   if (loaded.kind !== 'ok') throw new Error('the configuration of the bench is wrong');
-  const { config } = loaded;
-  const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
-  const access = createAccess(namespaceOf);
-  const patterns = [...Array.from({ length: 7 }, (_, n) => `other-${n}:*`), 'chat:*'];
-  const identity = readClaims(
-    { sub: 'ada', exp: 9_999_999_999, weir: { publish: patterns, subscribe: patterns } },
-    { expiryRequired: true },
-  );
+  const access = createAccess((channel) => namespaceOfChannel(loaded.config, channel));
+  const identity = readClaims({ sub: 'ada', weir: CHECKED }, { expiryRequired: false });
   if (typeof identity === 'string') throw new Error(identity);
   const { who } = identity;
-  const channels = Array.from({ length: 100 }, (_, n) => `chat:room-${n}`);
-  const channelOf = (index: number): string => channels[index % channels.length]!;
-
-  const broker = createMemoryBroker({ backplane: createMemoryBackplane(), node: 'bench' });
-  await broker.start({
-    onPublications: () => undefined,
-    onEphemeral: () => undefined,
-    onInterrupted: () => undefined,
-    onRestored: () => undefined,
-    onHealth: () => undefined,
-    tails: () => [],
-    onError: () => undefined,
-  });
-  const publishing = createPublishing({
-    broker,
-    namespaceOf,
-    metrics: createMetricsRegistry(),
-    clock: systemClock,
-    load: NO_LOAD,
-  });
-  const data = { text: 'x'.repeat(100) };
-  const publisher = { user: who.user, connection: 'bench' };
-  const publish = (index: number): Promise<unknown> =>
-    publishing.publish({
-      channel: channelOf(index),
-      content: publishing.write({ data, publisher }),
-      source: 'client',
-    });
-
-  const checks: number[] = [];
-  const without: number[] = [];
-  const checked: number[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const started = process.cpuUsage();
-    for (let index = 0; index < OPERATIONS * 10; index += 1) {
-      access.require('subscribe', who, channelOf(index), STANDING);
+  const standing = { subscribed: false };
+  const rounds = Array.from({ length: ROUNDS }, () => {
+    let spentNs = 0;
+    for (let done = 0; done < CHECKS; done += CHANNELS) {
+      // Names that nobody has looked up before, as they come out of a frame.
+      const names = JSON.parse(JSON.stringify(channels)) as string[];
+      const startedNs = process.hrtime.bigint();
+      for (const name of names) access.require('publish', who, name, standing);
+      spentNs += Number(process.hrtime.bigint() - startedNs);
     }
-    checks.push((process.cpuUsage(started).user * 1000) / (OPERATIONS * 10));
-    without.push(await perSecond(publish));
-    checked.push(
-      await perSecond((index) => {
-        access.require('publish', who, channelOf(index), STANDING);
-        return publish(index);
-      }),
-    );
-  }
-  await broker.close();
-  return {
-    checkNs: median(checks),
-    publishes: { without: median(without), with: median(checked) },
+    return spentNs / CHECKS;
+  });
+  return median(rounds);
+};
+
+export const measureRights = async (pinning: Pinning): Promise<RightsCost> => {
+  const directory = await temporaryDirectory('rights');
+  const configFile = join(directory.path, 'weir.yaml');
+  await writeFile(configFile, CONFIG);
+  await using node = await startNode({
+    name: 'bench-rights',
+    apiKey: SECRET,
+    entry: 'built',
+    prefix: pinning.serverPrefix,
+    env: { WEIR_CONFIG: configFile, WEIR_JWT_SECRET: SECRET, WEIR_LOG_LEVEL: 'warn', ...UNLIMITED },
+  });
+  const url = `${node.url.replace('http', 'ws')}/v1/ws`;
+  const clientsWith = (weir: object | undefined): Promise<CommandClient[]> => {
+    const claims = { sub: 'ada', exp: Math.floor(Date.now() / 1000) + 3600, ...(weir !== undefined && { weir }) };
+    const token = mintToken({ claims, key: { secret: SECRET } });
+    return Promise.all(Array.from({ length: CLIENTS }, () => openCommandClient(url, token)));
   };
+  const groups = { without: await clientsWith(undefined), with: await clientsWith(CHECKED) };
+  // Channels stay open, so that a round measures subscriptions and not the opening of channels.
+  const holder = await openCommandClient(url, mintToken({ claims: { sub: 'holder' }, key: { secret: SECRET } }));
+  await holder.run(COMMANDS.subscribe);
+
+  const nsPerCommand = async (verb: Verb, clients: readonly CommandClient[]): Promise<number> => {
+    const before = await cpuNsOf(node.pid);
+    await Promise.all(clients.map((client) => client.run(COMMANDS[verb])));
+    const used = (await cpuNsOf(node.pid)) - before;
+    if (verb === 'subscribe') await Promise.all(clients.map((client) => client.run(UNSUBSCRIBE)));
+    return used / (clients.length * CHANNELS);
+  };
+
+  const measure = async (verb: Verb): Promise<{ without: number; with: number }> => {
+    const used: Record<'without' | 'with', number[]> = { without: [], with: [] };
+    for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round += 1) {
+      // Each goes first every other time.
+      for (const kind of round % 2 === 0 ? (['without', 'with'] as const) : (['with', 'without'] as const)) {
+        const ns = await nsPerCommand(verb, groups[kind]);
+        if (round >= 0) used[kind].push(ns);
+      }
+    }
+    return { without: median(used.without), with: median(used.with) };
+  };
+  try {
+    return {
+      checkNs: checkCost(),
+      commandNs: { subscribe: await measure('subscribe'), publish: await measure('publish') },
+    };
+  } finally {
+    for (const client of [...groups.without, ...groups.with, holder]) client.close();
+    await directory.remove();
+  }
 };

@@ -1,11 +1,10 @@
 // What authentication and rights cost: connects with tokens, verification beside the library alone, checks beside the work.
-import { measureRights } from '../access/rights-cost.ts';
+import { measureRights, VERBS } from '../access/rights-cost.ts';
 import { FAMILIES, measureTokens } from '../access/token-rate.ts';
 import type { LoadResult } from '../load-types.ts';
 import { baseLoad, type Measured, noteOf, round, type Row, type Scenario } from '../scenario.ts';
 
-/** Subscriptions of each connection in the run that measures them. */
-const SUBSCRIPTIONS = 50;
+const NOUN_OF = { subscribe: 'subscription', publish: 'publication' } as const;
 
 export const auth: Scenario = {
   name: 'auth',
@@ -22,7 +21,7 @@ export const auth: Scenario = {
     { name: 'rights check of a subscription', unit: '%', better: 'lower', bar: { value: 3 } },
     { name: 'rights check of a publication', unit: '%', better: 'lower', bar: { value: 3 } },
   ],
-  measure: async ({ server, load, depth, say }): Promise<Measured> => {
+  measure: async ({ server, load, depth, pinning, say }): Promise<Measured> => {
     const { tokens: keys } = server;
     if (keys === undefined) throw new Error('this server verifies no tokens');
     const connections = depth === 'quick' ? 2_000 : 10_000;
@@ -76,33 +75,20 @@ export const auth: Scenario = {
       say(`${family}: library ${rates.library.toFixed(0)}/s, Weir ${rates.weir.toFixed(0)}/s`);
     }
 
-    const many = await load({
-      ...baseLoad(server, 200),
-      frames: [JSON.stringify({ id: 1, type: 'connect', token: keys.mint('HS256', 'ada') })],
-      channels: SUBSCRIPTIONS,
-      perConnection: SUBSCRIPTIONS,
-      sampleEvery: 0,
-      settleMs: 0,
-    });
-    runs.push(many);
-    const { checkNs, publishes } = await measureRights();
-    const subscriptionsPerSecond = many.openPerSecond * SUBSCRIPTIONS;
-    const subscribeNs = ((many.processes[0]?.openCpu ?? 0) * 1e9) / subscriptionsPerSecond;
-    const hasSubscribed = many.opened > 0 && many.openPerSecond > 0;
-    if (hasSubscribed) figures['rights check of a subscription'] = (checkNs / subscribeNs) * 100;
-    figures['rights check of a publication'] = Math.max(0, (publishes.without / publishes.with - 1) * 100);
-    rows.push(
-      {
-        what: `subscribe, ${SUBSCRIPTIONS} per connection`,
-        '/s': round(subscriptionsPerSecond),
-        'server CPU': round(many.processes[0]?.openCpu ?? 0, 2),
-        note: hasSubscribed
-          ? `${round(subscribeNs)} ns each, ${round(checkNs)} ns of them the rights check with 8 patterns`
-          : `${noteOf(many)}; a rights check with 8 patterns takes ${round(checkNs)} ns`,
-      },
-      { what: 'publish into the memory log, without the check', '/s of a core': round(publishes.without) },
-      { what: 'publish into the memory log, with the check', '/s of a core': round(publishes.with) },
-    );
+    const { checkNs, commandNs } = await measureRights(pinning);
+    for (const verb of VERBS) {
+      const { without, with: checked } = commandNs[verb];
+      figures[`rights check of a ${NOUN_OF[verb]}`] = Math.max(0, (checked / without - 1) * 100);
+      const perCore = (ns: number): number => round(1e9 / ns);
+      rows.push(
+        { what: `${verb}, allowed to everyone by the namespace`, '/s of a core': perCore(without) },
+        {
+          what: `${verb}, allowed by a token with 8 patterns`,
+          '/s of a core': perCore(checked),
+          note: `${round(checked)} ns each; the check alone takes ${round(checkNs)} ns, ${round((checkNs / checked) * 100, 1)} %`,
+        },
+      );
+    }
     return { rows, figures, runs };
   },
 };
