@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHANNEL_PATTERN, namespaceOf } from '../../protocol/channel-name.ts';
-import { createGrant, isTokenPattern } from './token-pattern.ts';
+import { createGrant, isTokenPattern, readPatterns } from './token-pattern.ts';
 
 const channelName = new RegExp(CHANNEL_PATTERN);
 const channel = fc.stringMatching(/^[A-Za-z0-9_\-=@,.;/:]{1,20}$/);
@@ -80,5 +80,44 @@ describe('createGrant', () => {
         if (other !== user && channelName.test(theirs) && !other.includes(':')) expect(granted(theirs)).toBe(false);
       }),
     );
+  });
+});
+
+describe('readPatterns', () => {
+  const grantedTo = (user: string, patterns: readonly string[]): ((name: string) => boolean) => {
+    const read = readPatterns(patterns);
+    if (read.kind === 'wrong') throw new Error(`${read.index} is wrong`);
+    return read.grantFor(user);
+  };
+
+  it('grants each user its own by the same list, whoever came before', () => {
+    const list = ['user:{user}', 'chat:*'];
+    for (const user of ['ada', 'bob', '*', 'ada']) {
+      const granted = grantedTo(user, [...list]);
+      const names = ['user:ada', 'user:bob', 'user:*', 'chat:x', 'other'];
+      expect(names.filter((name) => granted(name))).toEqual(names.filter((name) => createGrant(list, user)(name)));
+    }
+    expect([grantedTo('ada', list)('user:ada'), grantedTo('bob', list)('user:ada')]).toEqual([true, false]);
+  });
+
+  it('does not take one list for another, nor one that is wrong for one that is right', () => {
+    expect(grantedTo('ada', ['a,b'])('a')).toBe(false);
+    expect(grantedTo('ada', ['a', 'b'])('a')).toBe(true);
+    expect(grantedTo('ada', [])('a')).toBe(false);
+    for (let time = 0; time < 2; time += 1) {
+      expect(readPatterns(['a', 'b","c'])).toEqual({ kind: 'wrong', index: 1 });
+      expect(grantedTo('ada', ['a', 'b', 'c'])('c')).toBe(true);
+    }
+  });
+
+  it('stays right for more and longer lists than are kept', () => {
+    const lists = Array.from({ length: 600 }, (_, n) => [`room:${n}`, ...(n % 100 === 0 ? ['x'.repeat(200)] : [])]);
+    lists.push(Array.from({ length: 500 }, (_, n) => `long:${n}`));
+    for (let time = 0; time < 2; time += 1) {
+      for (const list of lists) {
+        const granted = grantedTo('ada', list);
+        expect([granted(list[0]!), granted('elsewhere')]).toEqual([true, false]);
+      }
+    }
   });
 });

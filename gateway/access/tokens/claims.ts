@@ -3,7 +3,7 @@ import { type Static, Type } from '@sinclair/typebox';
 import { CHANNEL_PATTERN } from '../../../protocol/channel-name.ts';
 import { createValidator, describeProblems } from '../../../protocol/validate.ts';
 import type { Grants, Who } from '../rights.ts';
-import { createGrant, isTokenPattern } from '../token-pattern.ts';
+import { readPatterns } from '../token-pattern.ts';
 
 /** The end of the year 9999, Unix seconds: whatever is beyond was not meant. */
 const MAX_NUMERIC_DATE = 253_402_300_799;
@@ -55,20 +55,16 @@ export interface ClaimRules {
   readonly expiryRequired: boolean;
 }
 
-const patternProblem = (claims: Claims): string | undefined => {
-  for (const verb of listsOfPatterns) {
-    const wrong = claims.weir?.[verb]?.findIndex((pattern) => !isTokenPattern(pattern)) ?? -1;
-    if (wrong !== -1) return `weir.${verb}[${wrong}]: expected a channel, ns:* or *, with {user} for sub`;
-  }
-  return undefined;
-};
-
-const grantsOf = ({ sub, weir }: Claims): Grants | undefined => {
+/** The rights of the token; undefined where it says nothing about them; or which pattern is none. */
+const grantsOf = ({ sub, weir }: Claims): Grants | undefined | string => {
   if (weir === undefined) return undefined;
   const grants: { -readonly [K in keyof Grants]: Grants[K] } = {};
   for (const verb of listsOfPatterns) {
     const list = weir[verb];
-    if (list !== undefined) grants[verb] = createGrant(list, sub);
+    if (list === undefined) continue;
+    const read = readPatterns(list);
+    if (read.kind === 'wrong') return `weir.${verb}[${read.index}]: expected a channel, ns:* or *, with {user} for sub`;
+    grants[verb] = read.grantFor(sub);
   }
   const { channels } = weir;
   if (channels !== undefined && channels.length > 0) grants.channels = new Set(channels);
@@ -82,9 +78,8 @@ export const readClaims = (payload: unknown, { expiryRequired }: ClaimRules): Id
   const { value: claims } = validation;
   const { sub: user, exp, nbf, iat, jti, weir } = claims;
   if (expiryRequired && exp === undefined) return 'exp: expected the end of its validity, got nothing';
-  const problem = patternProblem(claims);
-  if (problem !== undefined) return problem;
   const grants = grantsOf(claims);
+  if (typeof grants === 'string') return grants;
   return {
     who: { kind: 'user', user, ...(grants !== undefined && { grants }) },
     expiresAtMs: exp === undefined ? Infinity : exp * 1000,
