@@ -106,7 +106,7 @@ export const createConnectionLife = (options: ConnectionLifeOptions): Connection
     onClosed(connection, code) {
       connections.delete(connection);
       admitting.handleClosed(connection);
-      limits.leave(connection.account, connection);
+      limits.leave(connection.account);
       budget.forget(connection);
       expiry.cancel(connection);
       moving.handleClosed(connection);

@@ -1,10 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import type { Principal } from '../access/limits/principals.ts';
 import { createRandomIds, systemClock } from '../clock.ts';
 import { weirDialect } from '../dialects/weir.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 
-/** A connection whose outbox held so much, and what its end did to the socket. */
-const endWith = (heldBytes: number, mayLinger: (heldBytes: number) => boolean): readonly string[] => {
+/** A connection whose outbox holds so much, and what becomes of its socket. */
+const openConnection = (heldBytes = 0, mayLinger: (heldBytes: number) => boolean = () => true) => {
   const done: string[] = [];
   const socket = {
     send: () => undefined,
@@ -19,13 +20,19 @@ const endWith = (heldBytes: number, mayLinger: (heldBytes: number) => boolean): 
     // As the budget does.
     onHeld: (one, bytes) => (one.heldBytes = bytes),
     onClosing: () => undefined,
+    unsubscribe: () => undefined,
     onClosed: (one, code) => {
       one.heldBytes = 0;
+      one.account.close();
       done.push(`closed ${code}`);
     },
     mayLinger,
   };
-  const connection = new Connection(socket, weirDialect, '127.0.0.1', host as ConnectionHost);
+  return { connection: new Connection(socket, weirDialect, '127.0.0.1', host as ConnectionHost), done };
+};
+
+const endWith = (...how: Parameters<typeof openConnection>): readonly string[] => {
+  const { connection, done } = openConnection(...how);
   connection.bufferedBytes();
   connection.close(3008, 'too slow');
   connection.close(3008, 'too slow');
@@ -39,5 +46,29 @@ describe('the end of a connection', () => {
 
   it('is a cut where what it holds would be too much, so that who does not read keeps nothing', () => {
     expect(endWith(1001, (bytes) => bytes <= 1000)).toEqual(['closed 3008', 'cut']);
+  });
+});
+
+describe('the subscriptions of a connection', () => {
+  it('count for its user one by one, also those from before it had one, until it closes', () => {
+    const connections = { enter: () => true, leave: vi.fn(), renew: () => undefined, isIdle: () => false };
+    const user = { connections, subscriptions: 5 } as unknown as Principal;
+    const { connection } = openConnection();
+    const opening = new Promise<never>(() => undefined);
+    connection.hold('a', opening);
+    connection.account.countFor(user);
+    connection.hold('b', opening);
+    // The opened subscription takes the place of its opening.
+    connection.hold('b', opening);
+    expect(user.subscriptions).toBe(7);
+    connection.release('a');
+    connection.release('a');
+    connection.release('never held');
+    expect(user.subscriptions).toBe(6);
+    connection.close(3000, '');
+    expect(user.subscriptions).toBe(5);
+    connection.hold('late', opening);
+    connection.release('late');
+    expect([user.subscriptions, connections.leave.mock.calls.length]).toEqual([5, 1]);
   });
 });

@@ -98,7 +98,7 @@ export class Connection implements Subscriber, SocketListener, Debtor {
   readonly dialect: Dialect;
   /** Address of the client, as far as proxies are trusted. */
   readonly address: string;
-  readonly subscriptions = new Map<string, SubscriptionEntry>();
+  private readonly entries = new Map<string, SubscriptionEntry>();
   readonly account = new Account();
   /** What the token of the connection says; null without one. */
   identity: Identity | null = null;
@@ -152,6 +152,22 @@ export class Connection implements Subscriber, SocketListener, Debtor {
 
   get who(): Who {
     return this.identity === null ? ANONYMOUS : this.identity.who;
+  }
+
+  /** By channel, those that are being opened included. */
+  get subscriptions(): ReadonlyMap<string, SubscriptionEntry> {
+    return this.entries;
+  }
+
+  /** Keeps a subscription, or the one that takes the place of its opening. */
+  hold(channel: string, entry: SubscriptionEntry): void {
+    if (!this.entries.has(channel)) this.account.handleHeld(1);
+    this.entries.set(channel, entry);
+  }
+
+  /** Forgets a subscription; ending it is up to the caller. */
+  release(channel: string): void {
+    if (this.entries.delete(channel)) this.account.handleHeld(-1);
   }
 
   /** When its token ends, Unix ms; Infinity when it does not, or there is none. */
@@ -286,7 +302,8 @@ export class Connection implements Subscriber, SocketListener, Debtor {
       if (entry instanceof Promise) this.abandonedOpenings++;
       else this.host.unsubscribe(entry);
     }
-    this.subscriptions.clear();
+    this.account.handleHeld(-this.entries.size);
+    this.entries.clear();
     this.held = null;
     this.host.onClosed(this, code);
   }

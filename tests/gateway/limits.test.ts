@@ -3,8 +3,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
+  signToken,
   type TemporaryDirectory,
   temporaryDirectory,
+  TOKEN_SECRET,
   waitFor,
   type WireObject,
   type WsClient,
@@ -28,6 +30,8 @@ const LIMITS = {
   WEIR_MAX_IP_CONNECTIONS: '3',
   WEIR_MAX_API_KEY_PUBLISH_RATE: '10/1h',
   WEIR_MAX_SUBSCRIPTIONS: '2',
+  WEIR_MAX_USER_SUBSCRIPTIONS: '3',
+  WEIR_JWT_SECRET: TOKEN_SECRET,
   WEIR_MAX_HANDSHAKES: '8',
   // Nobody is silent for too long while a test runs.
   WEIR_CONNECT_DEADLINE_MS: '10m',
@@ -155,6 +159,27 @@ describe('subscriptions of a connection', () => {
     client.send(channels);
     expect(await client.waitForClose()).toMatchObject({ code: 3505, reason: 'too_many_subscriptions' });
     expect(client.pushes.filter(({ code }) => code === 106)).toHaveLength(31);
+  });
+});
+
+it('subscriptions of a user beyond the bound are 106 whatever connection asks; what ends or closes makes room', async () => {
+  const connect = (sub: string): Promise<WsClient> => gateway.connect({ connect: { token: signToken({ sub }) } });
+  const subscribe = async (client: WsClient, channel: string): Promise<string> => {
+    const { type, message } = await client.command('subscribe', { channel });
+    return type === 'error' ? String(message) : type;
+  };
+  const refused = expect.stringContaining('at most 3 subscriptions per user') as string;
+  const [one, two] = [await connect('ada'), await connect('ada')];
+  expect([await subscribe(one, 'a'), await subscribe(one, 'b'), await subscribe(two, 'a')]).toEqual(
+    upTo(3).map(() => 'subscribed'),
+  );
+  expect(await subscribe(two, 'b')).toEqual(refused);
+  expect(await subscribe(await connect('bob'), 'b')).toBe('subscribed');
+  await one.command('unsubscribe', { channel: 'a' });
+  expect([await subscribe(two, 'b'), await subscribe(one, 'a')]).toEqual(['subscribed', refused]);
+  await two.close();
+  await waitFor(async () => (await subscribe(one, 'a')) === 'subscribed', {
+    description: 'the subscriptions of the closed connection to be given back',
   });
 });
 

@@ -16,4 +16,28 @@ export class Account {
   /** Of a connection without user; made with the first publish that needs it. */
   channelRates: ChannelRates | undefined = undefined;
   isClosed = false;
+  /** Subscriptions held, those that are being opened included. */
+  private subscriptions = 0;
+
+  /** One more subscription is held, or `change` of them are not any more. */
+  handleHeld(change: number): void {
+    if (this.isClosed) return;
+    this.subscriptions += change;
+    if (this.user !== undefined) this.user.subscriptions += change;
+  }
+
+  /** What is held counts for the user from now on. */
+  countFor(user: Principal): void {
+    this.user = user;
+    user.subscriptions += this.subscriptions;
+  }
+
+  /** The connection and what it holds count for nobody any more; publishes under way still do. Idempotent. */
+  close(): void {
+    if (this.isClosed) return;
+    this.handleHeld(-this.subscriptions);
+    this.isClosed = true;
+    this.network?.connections.leave();
+    this.user?.connections.leave();
+  }
 }

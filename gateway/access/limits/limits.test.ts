@@ -5,7 +5,6 @@ import { loadConfig } from '../../config.ts';
 import { createMetricsRegistry } from '../../observability/registry.ts';
 import { Account } from './account.ts';
 import { createLimits, type Ending, type Limits } from './limits.ts';
-import type { Member } from './principals.ts';
 
 const SETTINGS = {
   WEIR_MAX_USER_CONNECTIONS: '3',
@@ -42,15 +41,14 @@ afterEach(() => {
 
 interface Connected {
   readonly account: Account;
-  readonly member: { subscriptions: { size: number } };
   readonly ending: Ending | undefined;
 }
 const enter = async (user: string, subscriptions = 0): Promise<Connected> => {
   const account = new Account();
-  const member = { subscriptions: { size: subscriptions } } satisfies Member;
-  const entering = limits.enterUser(account, user, member);
+  account.handleHeld(subscriptions);
+  const entering = limits.enterUser(account, user);
   await vi.advanceTimersByTimeAsync(2000);
-  return { account, member, ending: await entering };
+  return { account, ending: await entering };
 };
 const publish = async ({ account }: Connected, channel = 'c'): Promise<string> => {
   try {
@@ -78,7 +76,7 @@ describe('a user', () => {
 
   it('gets room again for each connection that closes, once', async () => {
     const [first] = [await enter('ada'), await enter('ada'), await enter('ada')];
-    for (let n = 0; n < 2; n++) limits.leave(first.account, first.member);
+    for (let n = 0; n < 2; n++) limits.leave(first.account);
     expect((await enter('ada')).ending).toBeUndefined();
     expect((await enter('ada')).ending?.code).toBe(3504);
   });
@@ -86,9 +84,8 @@ describe('a user', () => {
   it('holds nothing for a connection that closed while it was asked whether there is room', async () => {
     for (let n = 0; n < 5; n++) {
       const account = new Account();
-      const member = { subscriptions: { size: 0 } };
-      const entering = limits.enterUser(account, 'ada', member);
-      limits.leave(account, member);
+      const entering = limits.enterUser(account, 'ada');
+      limits.leave(account);
       await vi.advanceTimersByTimeAsync(2000);
       expect(await entering).toBeUndefined();
     }
@@ -112,12 +109,24 @@ describe('a user', () => {
   });
 
   it('subscribes with all connections together no more than the limit', async () => {
-    const [one] = [await enter('ada', 4), await enter('ada', 5)];
-    expect(() => limits.requireSubscription(one.account)).not.toThrow();
-    one.member.subscriptions.size++;
-    expect(() => limits.requireSubscription(one.account)).toThrow(/at most 10 subscriptions per user/);
-    limits.leave(one.account, one.member);
+    const [one, two] = [await enter('ada', 4), await enter('ada', 5)];
+    const another = (): void => limits.requireSubscription(two.account);
+    expect(another).not.toThrow();
+    one.account.handleHeld(1);
+    expect(another).toThrow(/at most 10 subscriptions per user/);
     expect(() => limits.requireSubscription(new Account())).not.toThrow();
+    two.account.handleHeld(-1);
+    expect(another).not.toThrow();
+    two.account.handleHeld(1);
+    limits.leave(one.account);
+    limits.leave(one.account);
+    expect(another).not.toThrow();
+    // What is opened or ended after the connection closed counts for nobody.
+    one.account.handleHeld(-3);
+    two.account.handleHeld(4);
+    expect(another).not.toThrow();
+    two.account.handleHeld(1);
+    expect(another).toThrow(/at most 10/);
   });
 });
 

@@ -10,7 +10,7 @@ import { createChannelRates } from './channel-rates.ts';
 import { networkOf } from './client-network.ts';
 import { type ConnectionLimits, type ConnectionRates, createConnectionLimits } from './connection-limits.ts';
 import { LimitReached, type LimitReason } from './limit-reached.ts';
-import { createPrincipals, type Member, type Principal, type PrincipalSettings } from './principals.ts';
+import { createPrincipals, type Principal, type PrincipalSettings } from './principals.ts';
 import type { Rate } from './rate.ts';
 
 export interface LimitSettings extends PrincipalSettings, ConnectionRates {
@@ -35,12 +35,12 @@ export interface Limits {
   handleRefusal(account: Account, reason: LimitReason): Ending | undefined;
   /** Counts a connection for its address; an ending when there are too many. */
   enterNetwork(account: Account, address: string): Ending | undefined | Promise<Ending | undefined>;
-  /** As `enterNetwork`, for a user. `member`: the connection, whose subscriptions count for the user from now on. */
-  enterUser(account: Account, user: string, member: Member): Ending | undefined | Promise<Ending | undefined>;
+  /** As `enterNetwork`, for a user: the subscriptions of the account count for it from now on. */
+  enterUser(account: Account, user: string): Ending | undefined | Promise<Ending | undefined>;
   /** One more subscription of the account's user. Throws `LimitReached`. */
   requireSubscription(account: Account): void;
   /** The connection is gone; idempotent. */
-  leave(account: Account, member: Member): void;
+  leave(account: Account): void;
   close(): void;
 }
 
@@ -121,30 +121,17 @@ export const createLimits = ({ settings, cluster, metrics, nowMs }: LimitsOption
       const refusal = { ...tooMany('too many connections of this address'), limited: 'ip_connections' } as const;
       return enter(account, principal, () => (account.network = principal), refusal);
     },
-    enterUser(account, user, member) {
+    enterUser(account, user) {
       const principal = principals.of('user', user);
       const refusal = { ...tooMany('too many connections of this user'), limited: 'user_connections' } as const;
-      const onEntered = (): void => {
-        account.user = principal;
-        principal.members.add(member);
-      };
-      return enter(account, principal, onEntered, refusal);
+      return enter(account, principal, () => account.countFor(principal), refusal);
     },
     requireSubscription({ user }) {
-      if (user === undefined) return;
-      let held = 0;
-      for (const { subscriptions } of user.members) held += subscriptions.size;
-      if (held < settings.maxUserSubscriptions) return;
+      if (user === undefined || user.subscriptions < settings.maxUserSubscriptions) return;
       const message = `channel: expected at most ${settings.maxUserSubscriptions} subscriptions per user`;
       throw new LimitReached('user_subscriptions', message);
     },
-    leave(account, member) {
-      if (account.isClosed) return;
-      account.isClosed = true;
-      account.network?.connections.leave();
-      account.user?.connections.leave();
-      account.user?.members.delete(member);
-    },
+    leave: (account) => account.close(),
     close: () => principals.close(),
   };
 };

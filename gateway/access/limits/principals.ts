@@ -21,17 +21,12 @@ export interface PrincipalSettings {
 
 export type PrincipalKind = 'user' | 'ip';
 
-/** Something whose subscriptions count for a user. */
-export interface Member {
-  readonly subscriptions: { readonly size: number };
-}
-
 export interface Principal {
   readonly connections: HeldCount;
   readonly publishes: RateLease;
   readonly channelRates: ChannelRates;
-  /** Its connections to this node; kept for users only. */
-  readonly members: Set<Member>;
+  /** Of all its connections to this node together; counted for users only. Kept, because it is asked for each subscription. */
+  subscriptions: number;
 }
 
 export interface Principals {
@@ -75,7 +70,7 @@ export const createPrincipals = ({ settings, limits, metrics, nowMs }: Principal
         onAlone: onAlone('publishes'),
       }),
       channelRates: createChannelRates(),
-      members: new Set(),
+      subscriptions: 0,
     };
   };
 
@@ -89,9 +84,9 @@ export const createPrincipals = ({ settings, limits, metrics, nowMs }: Principal
         round = known.entries();
         return;
       }
-      const [key, { connections, publishes, channelRates, members }] = next.value;
+      const [key, { connections, publishes, channelRates }] = next.value;
       if (!connections.isIdle()) connections.renew();
-      else if (members.size === 0 && publishes.isIdle() && channelRates.isIdle(now)) known.delete(key);
+      else if (publishes.isIdle() && channelRates.isIdle(now)) known.delete(key);
     }
   };
   const timer = setInterval(look, leaseMs / RENEWALS_PER_LEASE / (TURNS_PER_RENEWAL + 1));

@@ -32,7 +32,7 @@ const connected = (connection: Connection, services: SessionServices): Connected
 /** Counts the connection for its user; one too many is closed. The other nodes may have to be asked. */
 const enterUser = (connection: Connection, { limits }: SessionServices): Promise<void> | undefined => {
   const { who, account } = connection;
-  const entered = who.kind === 'user' ? limits.enterUser(account, who.user, connection) : undefined;
+  const entered = who.kind === 'user' ? limits.enterUser(account, who.user) : undefined;
   const handle = (ending: Ending | undefined): void => {
     if (ending === undefined) return;
     connection.close(ending.code, ending.reason);

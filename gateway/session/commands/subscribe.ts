@@ -45,7 +45,7 @@ const subscribed = (opened: Opened): ReplyOf<'subscribed'> => {
 /** Ends what the connection holds of a channel, open or being opened. */
 export const endSubscription = (connection: Connection, channel: string, hub: SessionServices['hub']): void => {
   const entry = connection.subscriptions.get(channel);
-  connection.subscriptions.delete(channel);
+  connection.release(channel);
   // One that is still being opened is ended by its own command, which finds itself replaced.
   if (entry instanceof Promise) connection.abandonedOpenings++;
   else if (entry !== undefined) hub.unsubscribe(entry);
@@ -68,14 +68,14 @@ const awaitOpening = async (
     opened = await opening;
   } catch (thrown) {
     if (isWithdrawn()) throw withdrawn();
-    connection.subscriptions.delete(channel);
+    connection.release(channel);
     throw thrown;
   }
   if (isWithdrawn()) {
     services.hub.unsubscribe(subscriptionOf(opened));
     throw withdrawn();
   }
-  connection.subscriptions.set(channel, subscriptionOf(opened));
+  connection.hold(channel, subscriptionOf(opened));
   services.sessions.handleChanged(connection);
   return subscribed(opened);
 };
@@ -143,10 +143,10 @@ export const openSubscription = (
     isEphemeral ? hub.subscribeEphemeral(connection, channel) : hub.subscribe(connection, channel, order);
   const opening = ask()?.then(open) ?? open();
   if (opening instanceof Promise) {
-    subscriptions.set(channel, opening);
+    connection.hold(channel, opening);
     return awaitOpening(connection, channel, opening, services);
   }
-  subscriptions.set(channel, subscriptionOf(opening));
+  connection.hold(channel, subscriptionOf(opening));
   services.sessions.handleChanged(connection);
   return subscribed(opening);
 };

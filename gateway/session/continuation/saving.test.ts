@@ -4,7 +4,7 @@ import { ownsSession, type SaveOutcome, type SessionRecord } from '../../../brok
 import { AckWindow } from '../../fanout/ack-window.ts';
 import { ChannelState, Subscription } from '../../fanout/channel-state.ts';
 import { createMetricsRegistry } from '../../observability/registry.ts';
-import type { Connection } from '../connection.ts';
+import type { Connection, SubscriptionEntry } from '../connection.ts';
 import { createSaving, type Saving } from './saving.ts';
 import { newState, ownerOf, recordOf, returningOf, type SessionState } from './state.ts';
 
@@ -20,17 +20,21 @@ let positions: number;
 let saving: Saving;
 
 const positionOf = (): { epoch: string; offset: number } => ({ epoch: 'e', offset: positions });
-const connectionOf = (id: string, open = true): Connection =>
-  ({
+const connectionOf = (id: string, open = true): Connection => {
+  const subscriptions = new Map<string, SubscriptionEntry>();
+  return {
     id,
     session: `session-${id}`,
     who: { kind: 'anonymous' },
-    subscriptions: new Map(),
+    subscriptions,
+    hold: (channel: string, entry: SubscriptionEntry) => void subscriptions.set(channel, entry),
+    release: (channel: string) => void subscriptions.delete(channel),
     isOpen: () => open,
-  }) as unknown as Connection;
+  } as unknown as Connection;
+};
 const subscribe = ({ connection }: SessionState, channel: string, window: AckWindow | null = null): void => {
   const policy = window === null ? 'all' : 'ack';
-  connection.subscriptions.set(channel, new Subscription(connection, new ChannelState(channel), 0, policy, window));
+  connection.hold(channel, new Subscription(connection, new ChannelState(channel), 0, policy, window));
 };
 const add = (id: string, channels = 1): SessionState => {
   const state = newState(connectionOf(id));
@@ -114,7 +118,7 @@ it('keeps nothing for connections without subscriptions, and ends the session of
   const state = add('a');
   saving.handleChanged(state);
   await pass(1000);
-  state.connection.subscriptions.clear();
+  state.connection.release('c0');
   saving.handleChanged(state);
   await pass(1000);
   expect([saves.length, removals]).toEqual([1, [['session-a']]]);
@@ -145,7 +149,7 @@ it('keeps last words within a bound of subscriptions while the broker is away', 
   states.clear();
   for (let n = 0; n < 250; n++) {
     const state = add(`many-${n}`, 0);
-    for (const [channel, subscription] of subscriptions) state.connection.subscriptions.set(channel, subscription);
+    for (const [channel, subscription] of subscriptions) state.connection.hold(channel, subscription);
     states.delete(`many-${n}`);
     saving.handleClosing(state, 'keep');
   }
