@@ -106,3 +106,15 @@ it('that decides about a client which is gone leaves nothing behind', async () =
   await waitFor(async () => (await gateway.metric('weir_connections')) === 0, { description: 'the end' });
   for (const answer of held) answer();
 });
+
+it('lets nobody in whose token was revoked while it was asked', async () => {
+  const held: (() => void)[] = [];
+  backend.answerWith((call, response) => void held.push(() => answerJson({ allow: true })(call, response)));
+  const client = await unconnected();
+  const reply = client.command('connect', { token: signToken({ sub: 'mallory' }) });
+  await waitFor(() => held.length === 1, { description: 'the question' });
+  expect((await gateway.api('/v1/revoke', { body: { user: 'mallory', ttlMs: 60_000 } })).status).toBe(200);
+  for (const answer of held) answer();
+  expect(await reply).toMatchObject({ type: 'error', code: 101 });
+  expect(await client.waitForClose()).toMatchObject({ code: 3500 });
+});

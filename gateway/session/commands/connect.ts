@@ -58,6 +58,17 @@ export const refusedByOverload = (
   return true;
 };
 
+/** Throws `Failure` unauthorized for one that ended while something was waited for. */
+const requireOpen = (connection: Connection): void => {
+  if (!connection.isOpen()) throw new Failure('unauthorized', 'the connection is closed');
+};
+
+/** Throws `ClosingFailure` for one that was revoked. */
+const requireSession = (session: string, { revocations }: SessionServices): void => {
+  if (revocations.isSessionRevoked(session))
+    throw refusedConnect(new Failure('unauthorized', 'session: it was revoked'));
+};
+
 /** Lets the client in. Who it is stands before its session is continued: the session asks for its owner. */
 const admit = (
   connection: Connection,
@@ -65,9 +76,8 @@ const admit = (
   identity: Identity | null,
   services: SessionServices,
 ): Connected | Promise<Connected> => {
-  const { sessions, directory, expiry, revocations, lifecycle } = services;
-  if (session !== undefined && revocations.isSessionRevoked(session))
-    throw refusedConnect(new Failure('unauthorized', 'session: it was revoked'));
+  const { sessions, directory, expiry, lifecycle } = services;
+  if (session !== undefined) requireSession(session, services);
   connection.identity = identity;
   connection.state = 'connected';
   if (identity !== null) {
@@ -75,10 +85,14 @@ const admit = (
     expiry.schedule(connection);
   }
   const finish = (): Connected => {
+    // It may have been revoked while it was claimed, when this connection did not have it yet.
+    requireSession(connection.session, services);
     subscribeOwnChannels(connection, services);
     return connected(connection, services);
   };
   const goOn = (): Connected | Promise<Connected> => {
+    // One that is gone must not take the session from the connection its client has by now.
+    requireOpen(connection);
     const continued = session === undefined ? undefined : sessions.continue(connection, session);
     return continued === undefined ? finish() : continued.then(finish);
   };
@@ -120,12 +134,12 @@ const askAndAdmit = (
   connection.state = 'authenticating';
   return asked.then(
     (named) => {
-      if (!connection.isOpen()) throw new Failure('unauthorized', 'the connection is closed');
+      requireOpen(connection);
       const who = named ?? identity;
       if (who === null && !services.settings.anonymous)
         throw refusedConnect(new Failure('unauthorized', 'token: expected one, got nothing'));
-      // Who is named is judged like a token: it may be over, or revoked.
-      return letIn(named === undefined ? who : judge({ kind: 'valid', identity: named }, services));
+      // Who is named is judged like a token: it may be over, or revoked. So may the token, by now.
+      return letIn(who && judge({ kind: 'valid', identity: who }, services));
     },
     (thrown: unknown) => {
       throw thrown instanceof Failure ? refusedConnect(thrown) : thrown;
@@ -157,7 +171,7 @@ export const handleConnect = (
     return askAndAdmit(connection, command, judge(outcome, services), services, onAdmitted);
   connection.state = 'authenticating';
   return outcome.then((settled) => {
-    if (!connection.isOpen()) throw new Failure('unauthorized', 'the connection is closed');
+    requireOpen(connection);
     return askAndAdmit(connection, command, judge(settled, services), services, onAdmitted);
   });
 };

@@ -41,6 +41,11 @@ let ended: number[];
 /** What the verifier answers, as the test settles it. */
 let verifying: Promise<TokenOutcome>;
 let settleToken: (outcome: TokenOutcome) => void;
+/** What is waited for when a client is let in; undefined: nothing. */
+let telling: Promise<void> | undefined;
+/** Sessions that were asked for. */
+let claims: Pending<void>[];
+let revokedSession: string | undefined;
 const onUnhandled = (error: unknown): void => void unhandled.push(error);
 
 const pend = <T>(list: Pending<T>[], channel: string): Promise<T> =>
@@ -60,6 +65,7 @@ const send = (...commands: (Partial<Command> & { type: string })[]): void => {
 
 beforeEach(() => {
   [sent, reads, openings, unhandled, ended] = [[], [], [], [], []];
+  [telling, claims, revokedSession] = [undefined, [], undefined];
   [encoded, endedAtHub, failEncoding] = [0, 0, false];
   verifying = new Promise((resolve) => (settleToken = resolve));
   const metrics = createMetricsRegistry();
@@ -89,13 +95,13 @@ beforeEach(() => {
       rpc: () => Promise.resolve(1),
       close: () => undefined,
     },
-    lifecycle: { connected: () => undefined },
-    sessions: noSessions,
+    lifecycle: { connected: () => telling },
+    sessions: { ...noSessions, continue: (_, session) => pend(claims, session) },
     limits,
     budget: { isFull: false, charge: () => undefined },
     overload: { refuseConnect: () => undefined, refusePublish: () => undefined },
     tokens: { verify: () => verifying },
-    revocations: { isRevoked: () => false, isSessionRevoked: () => false },
+    revocations: { isRevoked: () => false, isSessionRevoked: (session) => session === revokedSession },
     directory: { identify: () => undefined },
     expiry: { schedule: () => undefined },
     metrics,
@@ -279,5 +285,31 @@ describe('commands behind a connect whose token takes a while', () => {
     settleToken({ kind: 'valid', identity });
     await turn();
     expect([sent, openings, connection.identity]).toEqual([[], [], null]);
+  });
+});
+
+describe('a session that a client comes back with', () => {
+  const SESSION = 'session-of-the-test-00';
+
+  it('is not asked for by a connection that is gone by then: its client may have it on another one', async () => {
+    let settle = (): void => undefined;
+    telling = new Promise((resolve) => (settle = resolve));
+    send({ type: 'connect', id: 1, session: SESSION });
+    await turn();
+    connection.handleClosed(1006);
+    settle();
+    await turn();
+    expect(claims).toEqual([]);
+    expect(sent).toEqual([]);
+  });
+
+  it('is refused when it was revoked while it was asked for', async () => {
+    send({ type: 'connect', id: 1, session: SESSION });
+    revokedSession = SESSION;
+    connection.session = SESSION;
+    claims[0]!.resolve();
+    await turn();
+    expect(sent).toMatchObject([{ type: 'error', id: 1, code: 101 }]);
+    expect(ended).toEqual([3500]);
   });
 });
