@@ -64,6 +64,24 @@ test('lanes are spread over the slots as evenly as they can be, and all keys of 
   expect(slots.map((slot) => Math.floor(slot / share))).toEqual(slots.map((_, lane) => lane));
 });
 
+test('a server that lost everything gives no id twice', async () => {
+  const lane = 2;
+  const { lifecycle } = broker;
+  const idsOfVisit = async (life: string): Promise<readonly string[]> => {
+    const changes = (['joined', 'left'] as const).map((kind) => ({ kind, channel: 'c', timeMs: 1 }));
+    const terms = { ...TERMS, graceMs: 0 };
+    await lifecycle.record({ lane, life, seq: 1, changes }, terms);
+    const wish = { kind: 'hold', holdMs: 5_000 } as const;
+    const { events } = await lifecycle.take({ lane, holder: 'a', wish, limit: 10 }, terms);
+    expect(events.map(({ type }) => type)).toEqual(['occupied', 'vacated']);
+    return events.map(({ id }) => id);
+  };
+  const before = await idsOfVisit('a.1');
+  await inspector.flushall();
+  const after = await idsOfVisit('a.2');
+  expect(new Set([...before, ...after]).size).toBe(4);
+});
+
 test('everything of a lane ends by itself when nobody asks any more', async () => {
   const lane = 1;
   const { lifecycle } = broker;

@@ -84,6 +84,17 @@ it('tells nothing of a connection that was not let in', async () => {
   expect(toldEvents(backend)).toHaveLength(1);
 });
 
+it('tells of one whose first command stands for `connect`', async () => {
+  const client = await gateway.connect({ connect: false });
+  await client.expect('subscribe', { channel: 'chat:1' });
+  const { body } = await gateway.api('/v1/connections');
+  const { connection } = (body as { connections: readonly { connection: string }[] }).connections[0]!;
+  await told('its begin', () => typesOf(backend, connection).length === 1);
+  client.terminate();
+  await told('its end', () => typesOf(backend, connection).length === 2);
+  expect(typesOf(backend, connection)).toEqual(['connected', 'disconnected']);
+});
+
 const failures: Readonly<Record<string, HookAnswer>> = {
   'answers 500': answerJson({}, 500),
   'answers 404': answerJson({}, 404),

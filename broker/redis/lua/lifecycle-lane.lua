@@ -14,7 +14,8 @@ local serverTime = redis.call('TIME')
 local nowMs = serverTime[1] * 1000 + math.floor(serverTime[2] / 1000)
 local kept = redis.call('HMGET', KEYS[1], 'at', 'clock', 'lost')
 -- Stands still while nobody calls, so that an outage ends no lease; the server's own clock may also jump.
-local laneMs = (tonumber(kept[2]) or 0) + math.max(0, math.min(tonumber(ARGV[5]), nowMs - (tonumber(kept[1]) or nowMs)))
+-- Begins at the time, so that a lane that lost everything does not give out again what its ids are made of.
+local laneMs = (tonumber(kept[2]) or nowMs) + math.max(0, math.min(tonumber(ARGV[5]), nowMs - (tonumber(kept[1]) or nowMs)))
 redis.call('HSET', KEYS[1], 'at', ms(nowMs), 'clock', ms(laneMs))
 
 local room = tonumber(ARGV[4]) - redis.call('XLEN', KEYS[2])

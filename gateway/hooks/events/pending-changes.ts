@@ -34,17 +34,22 @@ interface Dropped {
 const countOf = (detail: string): number => (JSON.parse(detail) as { readonly count: number | null }).count ?? 0;
 
 /**
- * Leaves out connections that came and went among the changes, and of the changes of one channel all but the newest, which says
- * where it stands. Keeps the order of the rest. A `lost` whose count is known is counted with what is dropped here.
+ * Leaves out connections and channels that came and went among the changes, and counts them: of the channels the lane knows nothing, so
+ * their end is no news there either. Of the changes of any other channel it leaves the newest, which says where it stands. Keeps the
+ * order of the rest. A `lost` whose count is known is counted with what is dropped here.
  */
 export const compact = (changes: readonly LifecycleChange[]): Dropped => {
   const begun = new Set<string>();
   const over = new Set<string>();
-  const newest = new Map<string, LifecycleChange>();
+  const spans = new Map<string, { readonly first: LifecycleChange; newest: LifecycleChange }>();
   for (const change of changes) {
     if (change.kind === 'connected') begun.add(change.key);
     else if (change.kind === 'disconnected' && begun.has(change.key)) over.add(change.key);
-    else if (change.kind === 'joined' || change.kind === 'left') newest.set(change.channel, change);
+    else if (change.kind === 'joined' || change.kind === 'left') {
+      const span = spans.get(change.channel);
+      if (span === undefined) spans.set(change.channel, { first: change, newest: change });
+      else span.newest = change;
+    }
   }
   let dropped = 0;
   const left = changes.filter((change) => {
@@ -55,8 +60,13 @@ export const compact = (changes: readonly LifecycleChange[]): Dropped => {
         dropped += 1;
         return false;
       case 'joined':
-      case 'left':
-        return newest.get(change.channel) === change;
+      case 'left': {
+        const { first, newest } = spans.get(change.channel)!;
+        const isVisit = first.kind === 'joined' && newest.kind === 'left';
+        if (!isVisit) return newest === change;
+        dropped += 1;
+        return false;
+      }
       case 'lost':
         dropped += countOf(change.detail);
         return countOf(change.detail) === 0;

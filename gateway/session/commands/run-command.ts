@@ -112,6 +112,8 @@ const ensureConnected = (connection: Connection, command: Command, services: Ses
     throw new Failure('unauthorized', 'connect first: this node wants to know who you are');
   if (refusedByOverload(connection, { anonymous: true, resumes: false }, services)) return false;
   connection.state = 'connected';
+  // No reply is promised to it that could wait.
+  void services.lifecycle.connected(connection.asker);
   return true;
 };
 
