@@ -1,11 +1,11 @@
 // From the text of a token to an identity, or to the reason why it is none: the only room that checks signatures.
 import type { KeyObject } from 'node:crypto';
-import jsonwebtoken from 'jsonwebtoken';
+import jsonwebtoken, { type VerifyOptions } from 'jsonwebtoken';
 import type { Clock } from '../../clock.ts';
 import { type Identity, readClaims, timeProblem } from './claims.ts';
 import { createIdentityCache } from './identity-cache.ts';
 import type { Jwks, KeyLookup } from './jwks.ts';
-import { claimsProblem, parseToken, type Algorithm, type TokenHeader } from './token-text.ts';
+import { ALGORITHMS, claimsProblem, parseToken, type Algorithm, type TokenHeader } from './token-text.ts';
 import { createTurnBudget } from './turn-budget.ts';
 import { MAX_TRIED, type VerificationKey } from './verification-key.ts';
 
@@ -72,22 +72,32 @@ interface Presented {
   readonly isAwaited: () => boolean;
 }
 
+/** Looked up for each token: a key never meets one of an algorithm it does not serve. */
+const keysByAlgorithm = (keys: readonly VerificationKey[]): Readonly<Record<Algorithm, readonly VerificationKey[]>> =>
+  Object.fromEntries(
+    ALGORITHMS.map((served) => [served, keys.filter(({ algorithms }) => algorithms.includes(served))]),
+  ) as unknown as Readonly<Record<Algorithm, readonly VerificationKey[]>>;
+
 export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
   const { jwks, clock, toleranceMs, onOutcome } = options;
-  let { keys } = options;
+  let own = keysByAlgorithm(options.keys);
   const cache = createIdentityCache(options.cacheSize);
   const budget = createTurnBudget({
     budgetMs: TURN_BUDGET_MS,
     nowMs: () => clock.monotonicMs(),
     nextTurn: setImmediate,
   });
-  const claimOptions = {
+  const claimOptions: VerifyOptions = {
     ...(options.audience !== undefined && { audience: options.audience }),
     ...(options.issuer !== undefined && { issuer: options.issuer }),
     // Compared below, since a known token needs it at every use.
     ignoreExpiration: true,
     ignoreNotBefore: true,
   };
+  /** The library copies what it is given. */
+  const optionsOf = Object.fromEntries(
+    ALGORITHMS.map((algorithm) => [algorithm, { ...claimOptions, algorithms: [algorithm] }]),
+  ) as Readonly<Record<Algorithm, VerifyOptions>>;
 
   const judge = (identity: Identity): TokenOutcome => {
     switch (timeProblem(identity, clock.nowMs(), toleranceMs)) {
@@ -103,7 +113,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
   /** Undefined when another key signed it, or none. */
   const openWith = (token: string, algorithm: Algorithm, key: KeyObject): Opened | undefined => {
     try {
-      return { kind: 'signed', claims: jsonwebtoken.verify(token, key, { ...claimOptions, algorithms: [algorithm] }) };
+      return { kind: 'signed', claims: jsonwebtoken.verify(token, key, optionsOf[algorithm]) };
     } catch (error) {
       const { message } = error as Error;
       const refused = claimMessages.find(([pattern]) => pattern.test(message))?.[1];
@@ -144,17 +154,17 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
 
   const verifyPresented = (presented: Presented): TokenOutcome | Promise<TokenOutcome> => {
     const { algorithm, keyId } = presented.header;
-    const own = keys.filter(({ algorithms }) => algorithms.includes(algorithm));
+    const candidates = own[algorithm];
     // A published set holds public keys alone: it has no say about secrets.
-    if (jwks === undefined || algorithm.startsWith('HS')) return checkInTurn(presented, own);
+    if (jwks === undefined || algorithm.startsWith('HS')) return checkInTurn(presented, candidates);
     const fromIssuer = (): TokenOutcome | Promise<TokenOutcome> => {
       const found = jwks.keysFor(algorithm, keyId);
       return found instanceof Promise
         ? found.then((keysFound) => checkInTurn(presented, keysFound))
         : checkInTurn(presented, found);
     };
-    if (own.length === 0) return fromIssuer();
-    const outcome = checkInTurn(presented, own);
+    if (candidates.length === 0) return fromIssuer();
+    const outcome = checkInTurn(presented, candidates);
     if (!(outcome instanceof Promise)) return outcome === NO_KEY ? fromIssuer() : outcome;
     return outcome.then((settled) => (settled === NO_KEY ? fromIssuer() : settled));
   };
@@ -187,7 +197,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     },
     forget,
     replaceKeys(renewed) {
-      keys = renewed;
+      own = keysByAlgorithm(renewed);
       forget();
     },
     get waiting() {
