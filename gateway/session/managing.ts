@@ -2,7 +2,8 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { ConnectionRow, ExplainAnswer } from '../../protocol/http-connections.ts';
 import type { Failure } from '../failure.ts';
-import type { Subscription } from '../fanout/channel-state.ts';
+import { EphemeralSubscription } from '../fanout/ephemeral/ephemeral-channel.ts';
+import type { AnySubscription } from '../fanout/hub.ts';
 import type { SubscriptionOrder } from './commands/subscribe.ts';
 import type { Connection } from './connection.ts';
 import type { Directory } from './directory.ts';
@@ -41,8 +42,8 @@ const ENDED = { code: closeCodes.disconnected.code, reason: 'unsubscribed by the
 /** The only transport so far. */
 const TRANSPORT = 'websocket';
 
-const opened = ({ subscriptions }: Connection): Subscription[] =>
-  [...subscriptions.values()].filter((entry): entry is Subscription => !(entry instanceof Promise));
+const opened = ({ subscriptions }: Connection): AnySubscription[] =>
+  [...subscriptions.values()].filter((entry): entry is AnySubscription => !(entry instanceof Promise));
 
 export const createManaging = ({ nodeName, connections, services, sampleMs }: ManagingOptions): Managing => {
   const { hub, clock } = services;
@@ -80,7 +81,9 @@ export const createManaging = ({ nodeName, connections, services, sampleMs }: Ma
     };
   };
 
-  const explainSubscription = (subscription: Subscription): ExplainAnswer['subscriptions'][number] => {
+  const explainSubscription = (subscription: AnySubscription): ExplainAnswer['subscriptions'][number] => {
+    if (subscription instanceof EphemeralSubscription)
+      return { channel: subscription.channel.name, policy: subscription.policy, gaps: [] };
     const { channel, policy, gaps } = subscription;
     const { epoch, offset } = hub.positionOf(subscription);
     // Of two lives of a numbering there is no distance.

@@ -1,14 +1,28 @@
 // The manage calls through one real node: close, subscribe, unsubscribe, revoke, list and explain connections.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { signToken, TOKEN_SECRET, waitFor, type WsClient } from '../support/index.ts';
+import {
+  signToken,
+  type TemporaryDirectory,
+  temporaryDirectory,
+  TOKEN_SECRET,
+  waitFor,
+  type WsClient,
+} from '../support/index.ts';
 import { API_KEY, type GatewayUnderTest, startGatewayUnderTest } from './gateway-under-test.ts';
 
 const READER_KEY = 'reader-key-of-the-test-0123456789';
 
+let directory: TemporaryDirectory;
 let gateway: GatewayUnderTest;
 let users = 0;
 beforeAll(async () => {
+  directory = await temporaryDirectory('managing');
+  const file = join(directory.path, 'weir.yaml');
+  await writeFile(file, 'namespaces: { typing: { class: ephemeral } }');
   gateway = await startGatewayUnderTest({
+    WEIR_CONFIG: file,
     WEIR_JWT_SECRET: TOKEN_SECRET,
     WEIR_API_KEYS: `dev=${API_KEY},reader=${READER_KEY}:read+publish+metrics`,
   });
@@ -17,7 +31,10 @@ afterEach(async () => {
   await gateway.giveBack();
   await gateway.isIdle();
 });
-afterAll(() => gateway.stop());
+afterAll(async () => {
+  await gateway.stop();
+  await directory.remove();
+});
 
 const freshUser = (): string => `user-${(users += 1)}`;
 const connectAs = (user: string, more: Readonly<Record<string, unknown>> = {}): Promise<WsClient> =>
@@ -294,6 +311,19 @@ describe('GET /v1/connections', () => {
     expect(refusals).toHaveLength(5);
     expect(refusals[4]).toMatchObject({ code: 105 });
     expect(await gateway.api('/v1/connections/nobody/explain')).toMatchObject({ status: 404 });
+  });
+
+  it('explains one that listens to an ephemeral channel, which has no positions: nobody hides behind one', async () => {
+    const client = await connectAs(freshUser());
+    await client.expect('subscribe', { channel: 'typing:a' });
+    await client.expect('subscribe', { channel: 'explained-too' });
+    const { status, body } = await gateway.api(`/v1/connections/${idOf(client)}/explain`);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ bufferedBytes: 0 });
+    expect((body as { subscriptions: unknown[] }).subscriptions).toEqual([
+      { channel: 'typing:a', policy: 'all', gaps: [] },
+      expect.objectContaining({ channel: 'explained-too', cursor: 0, head: 0, lag: 0 }),
+    ]);
   });
 });
 
