@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
+  createKept,
   type NodeProcess,
   openWsClient,
   type RedisProcess,
@@ -24,20 +25,12 @@ import {
 const API_KEY = 'secret-of-the-rotation-test-0123456789';
 let redis: RedisProcess;
 let folder: TemporaryDirectory;
-let opened: AsyncDisposable[] = [];
-const keep = <T extends AsyncDisposable>(one: T): T => {
-  opened.push(one);
-  return one;
-};
+const { keep, giveBack } = createKept();
 
 beforeAll(async () => {
   [redis, folder] = await Promise.all([startRedis(), temporaryDirectory('rotation')]);
 });
-afterEach(async () => {
-  const closing = opened;
-  opened = [];
-  for (const one of closing.reverse()) await one[Symbol.asyncDispose]();
-});
+afterEach(giveBack);
 afterAll(async () => {
   await redis[Symbol.asyncDispose]();
   await folder.remove();

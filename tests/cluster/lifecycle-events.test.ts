@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import {
+  createKept,
   answerJson,
   type HookBackend,
   type NodeProcess,
@@ -23,12 +24,7 @@ const PATIENT = { timeoutMs: 60_000 } as const;
 let backend: HookBackend;
 let redis: RedisProcess;
 let directory: TemporaryDirectory;
-let opened: AsyncDisposable[] = [];
-
-const keep = <T extends AsyncDisposable>(one: T): T => {
-  opened.push(one);
-  return one;
-};
+const { keep, giveBack } = createKept();
 /** Everything that was acknowledged is there again after a restart. */
 const openRedis = (port?: number): Promise<RedisProcess> =>
   startRedis({
@@ -70,9 +66,7 @@ beforeEach(async () => {
   backend.answerWith(answerJson({}));
 });
 afterEach(async () => {
-  const closing = opened;
-  opened = [];
-  for (const one of closing.reverse()) await one[Symbol.asyncDispose]();
+  await giveBack();
   await directory.remove();
 });
 

@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
+  createKept,
   type NodeProcess,
   openWsClient,
   type RedisProcess,
@@ -18,12 +19,7 @@ import {
 const API_KEY = 'secret-of-the-revocation-test-0123456789';
 let redis: RedisProcess;
 let inspector: Redis;
-let opened: AsyncDisposable[] = [];
-
-const keep = <T extends AsyncDisposable>(one: T): T => {
-  opened.push(one);
-  return one;
-};
+const { keep, giveBack } = createKept();
 const open = async (name: string, env: Readonly<Record<string, string>> = {}): Promise<NodeProcess> =>
   keep(
     await startNode({
@@ -54,9 +50,7 @@ beforeAll(async () => {
   inspector = new Redis(redis.url);
 });
 afterEach(async () => {
-  const closing = opened;
-  opened = [];
-  for (const one of closing.reverse()) await one[Symbol.asyncDispose]();
+  await giveBack();
   await inspector.flushall();
 });
 afterAll(async () => {

@@ -15,6 +15,7 @@ export { requestJson, type JsonAnswer, type JsonRequest } from './http.ts';
 export * from './raw-socket.ts';
 export { waitFor, type WaitOptions } from './wait-for.ts';
 export { openWsClient, UpgradeRefused, type WireObject, type WsClient, type WsClientOptions } from './ws-client.ts';
+export { createKept } from './kept.ts';
 export { type KeyIssuer, startKeyIssuer } from './key-issuer.ts';
 export { type SteadyLoad, startSteadyLoad } from './steady-load.ts';
 export { forgeToken, signToken, TOKEN_SECRET, type TestTokenOptions } from './tokens.ts';
