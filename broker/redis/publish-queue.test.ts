@@ -63,3 +63,19 @@ test('what waited too long is rejected and never sent', () => {
   expect(failures).toHaveLength(1);
   expect(failures[0]).toBeInstanceOf(BrokerUnavailableError);
 });
+
+test('a whole call waits from 256 publications or a mebibyte on', () => {
+  const many = createPublishQueue({ maxBytes: 1e9, maxWaitMs: 1_000 });
+  for (const n of range(1, 255)) many.push(pending(n));
+  expect(many.holdsFullCall).toBe(false);
+  many.push(pending(256));
+  expect(many.holdsFullCall).toBe(true);
+  many.take(0);
+  expect(many.holdsFullCall).toBe(false);
+
+  const large = createPublishQueue({ maxBytes: 1e9, maxWaitMs: 1_000 });
+  large.push(pending(1, 0, 'x'.repeat(600_000)));
+  expect(large.holdsFullCall).toBe(false);
+  large.push(pending(2, 0, 'x'.repeat(600_000)));
+  expect(large.holdsFullCall).toBe(true);
+});

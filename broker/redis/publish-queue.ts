@@ -19,6 +19,8 @@ export interface PublishQueue {
   push(publish: PendingPublish): boolean;
   /** The next call's worth in order, at most 256 publications and 1 MiB unless one alone is larger. Empty when nothing waits. */
   take(nowMs: number): PendingPublish[];
+  /** Whether what waits is enough for a call that could not be larger. */
+  readonly holdsFullCall: boolean;
   rejectAll(error: Error): void;
 }
 
@@ -60,6 +62,9 @@ export const createPublishQueue = ({ maxBytes, maxWaitMs }: PublishQueueOptions)
         first = 0;
       }
       return taken;
+    },
+    get holdsFullCall() {
+      return entries.length - first >= MAX_CALL_PUBLICATIONS || bytes >= MAX_CALL_BYTES;
     },
     rejectAll(error) {
       const waiting = entries.slice(first);

@@ -1,5 +1,5 @@
 // What the Redis driver writes: calls it shares, keys it leaves behind, and other processes beside it.
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { Redis } from 'ioredis';
 import type { Broker } from '../broker.ts';
 import { WAIT, createRecorder, range, requestFor, type Recorder } from '../conformance/harness.ts';
+import { startFaultProxy } from '../../tests/support/index.ts';
 import { startRedis, type RedisProcess } from '../../loadbalancer/cluster/redis-process.ts';
 import { PARTITION_TAGS, partitionOf, slotOfTag } from './partition.ts';
 import { createRedisBroker } from './redis-broker.ts';
@@ -25,6 +26,10 @@ afterAll(async () => {
   admin.disconnect();
   await redis.stop();
 });
+
+const FULL_CALLS = 12;
+/** Keeps whatever these tests publish. */
+const history = { size: 10_000, ttlMs: 60_000 };
 
 const start = async (): Promise<{ broker: Broker; events: Recorder } & AsyncDisposable> => {
   prefix = `calls-${(prefixes += 1)}`;
@@ -75,6 +80,38 @@ test('a call is bounded in publications and bytes', async () => {
   const large = 'x'.repeat(400_000);
   await Promise.all(range(1, 6).map(() => node.broker.publish(requestFor('c', large))));
   expect((await callsOf('evalsha')) - before).toBe(6);
+});
+
+test('full calls follow each other without waiting for answers', async () => {
+  await using proxy = await startFaultProxy({ port: Number(new URL(redis.url).port) });
+  prefix = `calls-${(prefixes += 1)}`;
+  const url = `redis://127.0.0.1:${proxy.port}`;
+  const broker = createRedisBroker({ url, prefix, node: 'a', publishTimeoutMs: 30_000 });
+  await broker.start(createRecorder());
+  await broker.publish(requestFor('c', 0, { history }));
+  // What Redis has when the first answer arrives was sent before it, and nothing more gets there for another second.
+  proxy.delay(1_000);
+  const answers = range(1, FULL_CALLS * 256).map((n) => broker.publish(requestFor('c', n, { history })));
+  await Promise.race(answers);
+  expect(await admin.xlen(keyOf('s', 'c'))).toBe(FULL_CALLS * 256 + 1);
+  proxy.heal();
+  expect((await Promise.all(answers)).map(({ offset }) => offset)).toEqual(range(2, FULL_CALLS * 256 + 1));
+  await broker.close();
+}, 60_000);
+
+test('a full call does not wait for the end of the turn', async () => {
+  await using node = await start();
+  await node.broker.publish(requestFor('c', 0, { history }));
+  const answers = range(1, 300).map((n) => node.broker.publish(requestFor('c', n, { history })));
+  // The loop of this process does not turn here.
+  const length = (): string =>
+    execFileSync(process.env['REDIS_CLI'] ?? 'redis-cli', ['-u', redis.url, 'XLEN', keyOf('s', 'c')], {
+      encoding: 'utf8',
+    }).trim();
+  const giveUpMs = performance.now() + 10_000;
+  while (length() !== '257' && performance.now() < giveUpMs);
+  expect(length()).toBe('257');
+  await Promise.all(answers);
 });
 
 test('publications of one channel and call are one message to subscribers', async () => {
