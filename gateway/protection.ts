@@ -2,7 +2,7 @@
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import { type BudgetPart, type ByteBudget, createByteBudget } from './fanout/byte-budget.ts';
-import { coalesceDelayMs, type FlushLoad } from './fanout/coalescing.ts';
+import { createCoalescing, type FlushLoad } from './fanout/coalescing.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import type { HotCounters, MetricsRegistry } from './observability/registry.ts';
@@ -48,19 +48,24 @@ const CLOSING_PER_BUDGET = 16;
 
 /** What the loop does with its time, since the call before. */
 const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) => {
-  let before = { atMs: clock.monotonicMs(), flushingMs: hot.flushingMs, catchingUpMs: hot.catchingUpMs };
-  return (): FlushLoad & { readonly core: number } => {
-    const now = { atMs: clock.monotonicMs(), flushingMs: hot.flushingMs, catchingUpMs: hot.catchingUpMs };
+  const read = () => ({
+    atMs: clock.monotonicMs(),
+    flushingMs: hot.flushingMs,
+    catchingUpMs: hot.catchingUpMs,
+    publications: hot.publicationsReceived,
+  });
+  let before = read();
+  return (): { readonly flushLoad: FlushLoad; readonly publicationsPerMs: number } => {
+    const now = read();
     const passedMs = Math.max(1, now.atMs - before.atMs);
     // Catch-up takes what time there is and gives way to everything else: it is no sign that a node is full.
     const catchingUp = (now.catchingUpMs - before.catchingUpMs) / passedMs;
     const flushing = Math.min(1, (now.flushingMs - before.flushingMs) / passedMs);
+    const publicationsPerMs = (now.publications - before.publications) / passedMs;
     before = now;
     return {
-      busy: Math.max(0, loop.utilisation - catchingUp),
-      core: Math.max(0, loop.coreShare - catchingUp),
-      flushing,
-      lagMs: loop.takeMeanLagMs(),
+      flushLoad: { busy: Math.max(0, loop.utilisation - catchingUp), flushing, lagMs: loop.takeMeanLagMs() },
+      publicationsPerMs,
     };
   };
 };
@@ -87,7 +92,7 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     random: Math.random,
   });
   const readLoad = createLoadMeter(clock, metrics.hot, loop);
-  let load: FlushLoad = { busy: 0, flushing: 0, lagMs: 0 };
+  const coalescing = createCoalescing(config.coalesceMaxMs);
   const overload = createOverload({
     clock,
     metrics,
@@ -103,11 +108,11 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     stepMs: config.overloadStepMs,
     releaseMs: config.overloadReleaseMs,
     read() {
-      const { core, ...flushLoad } = readLoad();
-      load = flushLoad;
+      const { flushLoad, publicationsPerMs } = readLoad();
+      coalescing.take(flushLoad, publicationsPerMs);
       return {
-        lag: load.lagMs,
-        cpu: core,
+        lag: flushLoad.lagMs,
+        cpu: flushLoad.busy,
         memory: process.memoryUsage.rss(),
         buffered: budget.owedBytes - inbound.bytes,
       };
@@ -129,7 +134,7 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     delayMs() {
       if (config.coalesceMs !== undefined) return config.coalesceMs;
       if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
-      return coalesceDelayMs(load, config.coalesceMaxMs);
+      return coalescing.delayMs;
     },
     onCharged,
     host: {

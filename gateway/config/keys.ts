@@ -297,13 +297,14 @@ export const configKeys = {
       'Fixed wait for further messages before a flush, instead of one that follows the load (0: never wait). A namespace may set its own (`coalesce`).',
   }),
   overloadLagMs: duration(0, MINUTE_MS, {
-    default: value(100),
+    default: value(50),
     description:
       'Mean delay of the event loop from which the node is overloaded. Of this and the next four: 0 turns the signal off.',
   }),
   overloadCpuPercent: integer(0, 100, {
     default: value(97),
-    description: 'Share of a core used by the event loop, catch-up apart, from which the node is overloaded.',
+    description:
+      'Share of the time in which the event loop had work, catch-up apart, from which the node is overloaded.',
   }),
   overloadRssBytes: bytes(0, TiB, {
     default: {

@@ -25,8 +25,42 @@ const ramp = (value: number, { from, full }: { readonly from: number; readonly f
   Math.min(1, Math.max(0, (value - from) / (full - from)));
 
 /**
+ * What a load asks for.
  * @param maxDelayMs configured upper bound, ms
- * @returns delay before the next flush, ms
+ * @returns delay before a flush, ms
  */
-export const coalesceDelayMs = ({ busy, flushing, lagMs }: FlushLoad, maxDelayMs: number): number =>
+export const delayForLoad = ({ busy, flushing, lagMs }: FlushLoad, maxDelayMs: number): number =>
   Math.max(ramp(busy, BUSY), ramp(lagMs, LAG_MS)) * ramp(flushing, FLUSHING) * maxDelayMs;
+
+/**
+ * How much of the way towards what a sample asks for the delay goes. A sample of 100 ms holds a handful of flushes and says
+ * hardly more than whether the delay was on: following it at once, the delay swings between nothing and all, which costs
+ * the latency of all and saves half of it.
+ */
+const FOLLOW = 0.2;
+
+export interface Coalescing {
+  /**
+   * What a sample told.
+   * @param perMs publications that reached the node for its subscribers, per ms
+   */
+  take(load: FlushLoad, perMs: number): void;
+  /** Delay before the next flush, ms. */
+  readonly delayMs: number;
+}
+
+/** @param maxDelayMs configured upper bound, ms */
+export const createCoalescing = (maxDelayMs: number): Coalescing => {
+  let asked = 0;
+  let arriving = 0;
+  return {
+    take(load, perMs) {
+      asked += FOLLOW * (delayForLoad(load, maxDelayMs) - asked);
+      arriving += FOLLOW * (perMs - arriving);
+    },
+    get delayMs() {
+      // What ends before the next publication comes gathers nothing.
+      return asked * arriving < 1 ? 0 : asked;
+    },
+  };
+};

@@ -10,11 +10,6 @@ export interface EventLoopMeter {
   readonly lagMs: number;
   /** Mean delay since the last call, ms; starts a new window of its own. */
   takeMeanLagMs(): number;
-  /**
-   * What the loop used of a core in the last sample, 0 to 1. A process that waits for a core while others have it looks busy
-   * by `utilisation` and has done nothing; one whose helper threads work has used a core and its loop is free.
-   */
-  readonly coreShare: number;
   close(): void;
 }
 
@@ -31,20 +26,13 @@ export const createEventLoopMeter = (): EventLoopMeter => {
   histogram.enable();
   const recent = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   recent.enable();
+  let takenMs = performance.now();
   let previous = performance.eventLoopUtilization();
-  let previousCpu = process.cpuUsage();
-  let previousMs = performance.now();
   let utilisation = 0;
-  let coreShare = 0;
   const timer = setInterval(() => {
     const current = performance.eventLoopUtilization();
     ({ utilization: utilisation } = performance.eventLoopUtilization(current, previous));
     previous = current;
-    const nowMs = performance.now();
-    const { user, system } = process.cpuUsage(previousCpu);
-    coreShare = Math.min(utilisation, (user + system) / 1000 / Math.max(1, nowMs - previousMs));
-    previousCpu = process.cpuUsage();
-    previousMs = nowMs;
   }, SAMPLE_MS);
   timer.unref();
 
@@ -55,13 +43,13 @@ export const createEventLoopMeter = (): EventLoopMeter => {
     get lagMs() {
       return histogram.count === 0 ? 0 : seconds(histogram, 50) * 1000;
     },
-    get coreShare() {
-      return coreShare;
-    },
     takeMeanLagMs() {
-      const meanMs = recent.count === 0 ? 0 : Math.max(0, recent.mean / 1e6 - LAG_RESOLUTION_MS);
+      const nowMs = performance.now();
+      // No reading since the last call: the loop has not come round, and that is how late it is.
+      const meanMs = recent.count === 0 ? nowMs - takenMs : recent.mean / 1e6;
       recent.reset();
-      return meanMs;
+      takenMs = nowMs;
+      return Math.max(0, meanMs - LAG_RESOLUTION_MS);
     },
     takeLag() {
       if (histogram.count === 0) return { p50: 0, p99: 0, max: 0 };

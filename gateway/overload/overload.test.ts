@@ -105,7 +105,7 @@ describe('who may publish', () => {
     pass(3000, () => {
       taken = publishes('http', 150);
       takens.push(taken);
-      readings = { ...readings, lag: 20, cpu: Math.min(1, taken / 50) };
+      readings = { ...readings, lag: 40, cpu: Math.min(1, taken / 50) };
       levels.push(overload.rung());
     });
     const settled = takens.slice(1000);
@@ -117,7 +117,7 @@ describe('who may publish', () => {
 
   it('lets everybody in again, in reverse order, when fewer come', () => {
     pass(500, () => {
-      readings = { ...readings, lag: 20, cpu: Math.min(1, publishes('http', 150) / 50) };
+      readings = { ...readings, lag: 40, cpu: Math.min(1, publishes('http', 150) / 50) };
     });
     expect(overload.rung()).toBe(8);
     const levels: number[] = [];
@@ -200,7 +200,7 @@ describe('what it tells', () => {
     pass(200);
     expect(overload.state()).toEqual({ level: 0, reasons: [] });
     expect(overload.weight()).toBe(100);
-    readings = { ...readings, lag: 20 };
+    readings = { ...readings, lag: 40 };
     pass(200);
     expect(overload.state()).toEqual({ level: 8, reasons: ['cpu'] });
   });

@@ -56,16 +56,45 @@ describe('what is let through while a node sheds', () => {
   it('changes little near the goal and more the further away it is', () => {
     const changeAt = (pressure: number): number => {
       const { limit, pass } = setUp(10_000);
-      pass(2000, 0.98);
+      for (let sample = 0; sample < 3; sample++) pass(2000, 0.98);
       const before = limit.rate;
       pass(2000, pressure);
-      return limit.rate / before;
+      return Math.round((limit.rate / before) * 1000) / 1000;
     };
-    expect([0.99, 0.999, 1, 1.1, 5].map(changeAt).map((change) => Math.round(change * 1000) / 1000)).toEqual([
-      1, 1, 0.99, 0.94, 0.9,
-    ]);
-    expect([0.97, 0.95, 0.2].map(changeAt).map((change) => Math.round(change * 1000) / 1000)).toEqual([
-      1.005, 1.015, 1.02,
-    ]);
+    expect([0.99, 0.999, 1, 1.1, 5].map(changeAt)).toEqual([1, 1, 0.99, 0.94, 0.8]);
+    expect([0.97, 0.95, 0.2].map(changeAt)).toEqual([1.005, 1.015, 1.02]);
+  });
+
+  it('gives a fall time to show before the next', () => {
+    const { limit, pass } = setUp(10_000);
+    const rates = Array.from({ length: 9 }, () => {
+      pass(2000, 3);
+      return Math.round(limit.rate / 9);
+    });
+    expect(rates).toEqual([1000, 800, 800, 640, 640, 512, 512, 410, 410]);
+  });
+
+  it('returns fast to what the node was found to take, and feels its way beyond', () => {
+    const { limit, pass } = setUp(10_000);
+    for (let sample = 0; sample < 6; sample++) pass(2000, 3);
+    expect(limit.rate).toBeLessThan(6_000);
+    const back = Array.from({ length: 10 }, () => {
+      pass(2000, 0.1);
+      return limit.rate;
+    });
+    expect(back.findIndex((rate) => rate === 9_000)).toBeLessThan(6);
+    expect(Math.max(...back)).toBeLessThan(9_000 * 1.02 ** 7);
+  });
+
+  it('follows a node that can take less than before', () => {
+    const { limit, pass } = setUp(10_000);
+    // Presses while more than 3 000 come; the mean over a minute is near that, and never far above for long.
+    const rates = Array.from({ length: 600 }, () => {
+      pass(2000, Math.min(3, limit.rate / 3_000));
+      return limit.rate;
+    });
+    const settled = rates.slice(100);
+    expect(Math.max(...settled)).toBeLessThan(3_300);
+    expect(settled.reduce((sum, rate) => sum + rate, 0) / settled.length).toBeGreaterThan(2_700);
   });
 });

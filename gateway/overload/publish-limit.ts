@@ -9,9 +9,16 @@ const GOAL = 0.98;
 /** Part of the distance to the goal by which one sample changes the rate. */
 const GAIN = 0.5;
 /** What one sample changes at most. It falls faster than it rises: what came too much has to be waited for. */
-const FALL = 0.9;
+const FALL = 0.8;
 const RISE = 1.02;
-/** At which the rate begins, of what was taken. */
+/** The same on the way back to a rate that was found to be one the node can take. */
+const RETURN = 1.1;
+/**
+ * How long a fall is given to show before the next, ms: the signals are means over 300 ms, and what had come before has to be worked off.
+ * Falling as much with every sample, the rate is at a third of what the node can take when the signals tell that this was enough long ago.
+ */
+const SETTLE_MS = 200;
+/** At which the rate begins, of what was taken, and to which it returns, of what was too much. */
 const START = 0.9;
 /** Part of a new sample in the measured rate. */
 const WEIGHT_OF_SAMPLE = 0.3;
@@ -48,6 +55,11 @@ export const createPublishLimit = (): PublishLimit => {
   let refused = 0;
   let refusedBefore = 0;
   let takenPerSecond = 0;
+  /** What the node was found to take: below it the rate returns fast, above it feels its way. */
+  let known = 0;
+  let sinceFallMs = 0;
+  /** Whether the signals have pressed ever since the rate fell. */
+  let falling = false;
 
   /** Evenly, not once per sample: else all would come at its beginning, and wait for one another. */
   const fill = (nowMs: number): void => {
@@ -72,6 +84,9 @@ export const createPublishLimit = (): PublishLimit => {
     engage(nowMs) {
       if (rate !== Infinity) return;
       rate = Math.max(MIN_RATE, takenPerSecond * START);
+      known = rate;
+      sinceFallMs = 0;
+      falling = true;
       tokens = 0;
       filledAtMs = nowMs;
     },
@@ -86,12 +101,22 @@ export const createPublishLimit = (): PublishLimit => {
       refusedBefore = refused;
       refused = 0;
       if (rate === Infinity) return;
+      sinceFallMs += elapsedMs;
+      const change = 1 + (GOAL - pressure) * GAIN;
+      if (pressure >= 1) {
+        if (sinceFallMs < SETTLE_MS) return;
+        sinceFallMs = 0;
+        // Where it began to press, and not where the fall ends, is what the node cannot take.
+        if (!falling) known = Math.max(MIN_RATE, rate * START);
+        falling = true;
+        rate = Math.max(MIN_RATE, rate * Math.max(FALL, change));
+      } else if (pressure < GOAL) {
+        falling = false;
+        // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
+        if (!mayRise || refusedBefore === 0) return;
+        rate = rate < known ? Math.min(known, rate * Math.min(RETURN, change)) : rate * Math.min(RISE, change);
+      }
       // Between the goal and the threshold it stays: a signal that does not follow the rate, as memory, must not wear it down.
-      if (pressure > GOAL && pressure < 1) return;
-      const change = Math.min(RISE, Math.max(FALL, 1 + (GOAL - pressure) * GAIN));
-      // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
-      if (change > 1 && !(mayRise && refusedBefore > 0)) return;
-      rate = Math.max(MIN_RATE, rate * change);
     },
     get refusing() {
       return refused + refusedBefore > 0;

@@ -5,7 +5,10 @@ import { type Pressures, type Signal, SIGNALS } from './ladder.ts';
 export interface Readings {
   /** Mean delay of the event loop, ms. */
   readonly lag: number;
-  /** What the event loop used of a core for work that cannot wait, 0 to 1. Counts as far as the loop is late as well. */
+  /**
+   * Share of the time in which the event loop had work that cannot wait, 0 to 1. Counts as far as the loop is late as well. A loop that
+   * is refused its core is as full as one that uses it: it takes no more either way.
+   */
   readonly cpu: number;
   /** Resident memory, bytes. */
   readonly memory: number;
@@ -42,7 +45,7 @@ const SMOOTHED: Readonly<Record<Signal, boolean>> = {
  * Mean delays of the loop, as shares of the threshold of `lag`, between which `cpu` comes to count. A loop is busy long before it is
  * full: with little to do in each turn, a publication costs it twice what it costs when many share a turn. Busy and late is full.
  */
-const LATE = { from: 0.05, full: 0.2 } as const;
+const LATE = { from: 0.1, full: 0.4 } as const;
 
 export const NO_PRESSURE: Pressures = { lag: 0, cpu: 0, memory: 0, buffered: 0, broker: 0 };
 
