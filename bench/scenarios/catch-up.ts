@@ -13,10 +13,7 @@ const CLIENTS = 1_000;
 const MISSED = 300;
 /** One takes about a second, in which the probe sees some 50 publications: too few for a 99th percentile. */
 const ROUNDS = 5;
-/**
- * Before these, as in the other scenarios, what warms the node's code up: until it is compiled, taking 1 000 clients in holds the loop ten times
- * as long. Shown beside, for a node that has just been started.
- */
+/** Before these, as in the other scenarios, what warms the node's code up. Shown beside, for a node that has just been started. */
 const COLD_ROUNDS = 3;
 const WARM_UP_MS = 8_000;
 const BEFORE_MS = 3_000;

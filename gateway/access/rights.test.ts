@@ -11,7 +11,7 @@ import {
   type Verb,
   type Who,
 } from './rights.ts';
-import { createGrant } from './token-pattern.ts';
+import { grantOf } from './test-grant.ts';
 
 const RIGHT: Readonly<Record<Verb, keyof NamespaceRights>> = {
   subscribe: 'subscribe',
@@ -42,7 +42,7 @@ const whoWith = (verb: Verb, list: List): Who => {
   const patterns = LISTS[list];
   if (patterns === undefined) return { kind: 'anonymous' };
   if (patterns === null) return { kind: 'user', user: 'ada' };
-  return { kind: 'user', user: 'ada', grants: { [verb]: createGrant(patterns, 'ada') } };
+  return { kind: 'user', user: 'ada', grants: { [verb]: grantOf(patterns, 'ada') } };
 };
 
 /** Decisions of a namespace for: anonymous, anonymous subscribed, user, user subscribed. */
@@ -98,7 +98,7 @@ describe('decide', () => {
   );
 
   it.each(VERBS)('%s is not granted by the lists of the other verbs', (verb) => {
-    const everything = createGrant(['*'], 'ada');
+    const everything = grantOf(['*'], 'ada');
     const grants: Grants = Object.fromEntries(
       VERBS.filter((other) => other !== verb).map((other) => [other, everything]),
     );
@@ -125,7 +125,7 @@ describe('decide', () => {
         channels,
         fc.boolean(),
         (verb, audience, patterns, channel, subscribed) => {
-          const who: Who = { kind: 'user', user: 'ada', grants: { [verb]: createGrant(patterns, 'ada') } };
+          const who: Who = { kind: 'user', user: 'ada', grants: { [verb]: grantOf(patterns, 'ada') } };
           const isListed = patterns.includes(channel);
           const decision = decide(verb, who, channel, rightsOf(audience), { subscribed });
           expect(decision).toBe(isListed ? 'granted' : 'denied');

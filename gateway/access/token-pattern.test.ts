@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHANNEL_PATTERN, namespaceOf } from '../../protocol/channel-name.ts';
-import { createGrant, isTokenPattern, readPatterns } from './token-pattern.ts';
+import { grantOf } from './test-grant.ts';
+import { isTokenPattern, readPatterns } from './token-pattern.ts';
 
 const channelName = new RegExp(CHANNEL_PATTERN);
 const channel = fc.stringMatching(/^[A-Za-z0-9_\-=@,.;/:]{1,20}$/);
@@ -18,7 +19,7 @@ describe('isTokenPattern', () => {
   );
 });
 
-describe('createGrant', () => {
+describe('what a list of patterns grants', () => {
   it.each([
     [['chat:lobby'], 'chat:lobby', true],
     [['chat:lobby'], 'chat:lobby2', false],
@@ -34,13 +35,13 @@ describe('createGrant', () => {
     [['default:*'], ':lobby', true],
     [['default:*'], 'chat:lobby', false],
   ] as const)('%j covers %s: %s', (patterns, name, covered) => {
-    expect(createGrant(patterns, 'ada')(name)).toBe(covered);
+    expect(grantOf(patterns, 'ada')(name)).toBe(covered);
   });
 
   it.each(['*', 'a:b', ':', 'chat:*', 'a b', 'ä', '{user}', '$&', 'x'.repeat(201), 'a\u0000', '../*'])(
     'a user named %j gets nothing of a pattern with {user}',
     (user) => {
-      const granted = createGrant(['{user}', '{user}:*', 'user:{user}', 'user:{user}:inbox'], user);
+      const granted = grantOf(['{user}', '{user}:*', 'user:{user}', 'user:{user}:inbox'], user);
       for (const name of [user, `user:${user}`, 'chat:x', 'a:b', 'user:x', 'user:a:b', 'user:a:b:inbox', 'anything']) {
         expect(granted(name)).toBe(false);
       }
@@ -48,10 +49,10 @@ describe('createGrant', () => {
   );
 
   it('a user named like the default namespace does not get its channels by a pattern with {user}', () => {
-    const granted = createGrant(['{user}:*', 'user:{user}'], 'default');
+    const granted = grantOf(['{user}:*', 'user:{user}'], 'default');
     for (const name of ['lobby', ':lobby', 'default:lobby']) expect(granted(name)).toBe(false);
     expect(granted('user:default')).toBe(true);
-    expect(createGrant(['{user}:*', 'default:*'], 'default')('lobby')).toBe(true);
+    expect(grantOf(['{user}:*', 'default:*'], 'default')('lobby')).toBe(true);
   });
 
   it('grants exactly what the definition says, whatever the length of the list', () => {
@@ -63,7 +64,7 @@ describe('createGrant', () => {
     fc.assert(
       fc.property(fc.array(pattern, { maxLength: 20 }), channel, (patterns, name) => {
         const isCovered = patterns.some((one) => one === '*' || one === name || one === `${namespaceOf(name)}:*`);
-        expect(createGrant(patterns, 'ada')(name)).toBe(isCovered);
+        expect(grantOf(patterns, 'ada')(name)).toBe(isCovered);
       }),
     );
   });
@@ -71,7 +72,7 @@ describe('createGrant', () => {
   it('a user never reaches outside of the namespace that the pattern names, nor what another user has', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 1 }), fc.string({ minLength: 1 }), channel, (user, other, name) => {
-        const granted = createGrant(['user:{user}', 'user:{user}:private'], user);
+        const granted = grantOf(['user:{user}', 'user:{user}:private'], user);
         if (granted(name)) {
           expect(namespaceOf(name)).toBe('user');
           expect([`user:${user}`, `user:${user}:private`]).toContain(name);
@@ -83,30 +84,29 @@ describe('createGrant', () => {
   });
 });
 
-describe('readPatterns', () => {
-  const grantedTo = (user: string, patterns: readonly string[]): ((name: string) => boolean) => {
-    const read = readPatterns(patterns);
-    if (read.kind === 'wrong') throw new Error(`${read.index} is wrong`);
-    return read.grantFor(user);
-  };
-
+describe('lists that are kept', () => {
   it('grants each user its own by the same list, whoever came before', () => {
     const list = ['user:{user}', 'chat:*'];
-    for (const user of ['ada', 'bob', '*', 'ada']) {
-      const granted = grantedTo(user, [...list]);
-      const names = ['user:ada', 'user:bob', 'user:*', 'chat:x', 'other'];
-      expect(names.filter((name) => granted(name))).toEqual(names.filter((name) => createGrant(list, user)(name)));
+    const names = ['user:ada', 'user:bob', 'user:*', 'chat:x', 'other'];
+    const expected = [
+      ['ada', ['user:ada', 'chat:x']],
+      ['bob', ['user:bob', 'chat:x']],
+      ['*', ['chat:x']],
+      ['ada', ['user:ada', 'chat:x']],
+    ] as const;
+    for (const [user, granted] of expected) {
+      const grant = grantOf([...list], user);
+      expect(names.filter((name) => grant(name))).toEqual(granted);
     }
-    expect([grantedTo('ada', list)('user:ada'), grantedTo('bob', list)('user:ada')]).toEqual([true, false]);
   });
 
   it('does not take one list for another, nor one that is wrong for one that is right', () => {
-    expect(grantedTo('ada', ['a,b'])('a')).toBe(false);
-    expect(grantedTo('ada', ['a', 'b'])('a')).toBe(true);
-    expect(grantedTo('ada', [])('a')).toBe(false);
+    expect(grantOf(['a,b'], 'ada')('a')).toBe(false);
+    expect(grantOf(['a', 'b'], 'ada')('a')).toBe(true);
+    expect(grantOf([], 'ada')('a')).toBe(false);
     for (let time = 0; time < 2; time += 1) {
       expect(readPatterns(['a', 'b","c'])).toEqual({ kind: 'wrong', index: 1 });
-      expect(grantedTo('ada', ['a', 'b', 'c'])('c')).toBe(true);
+      expect(grantOf(['a', 'b', 'c'], 'ada')('c')).toBe(true);
     }
   });
 
@@ -115,7 +115,7 @@ describe('readPatterns', () => {
     lists.push(Array.from({ length: 500 }, (_, n) => `long:${n}`));
     for (let time = 0; time < 2; time += 1) {
       for (const list of lists) {
-        const granted = grantedTo('ada', list);
+        const granted = grantOf(list, 'ada');
         expect([granted(list[0]!), granted('elsewhere')]).toEqual([true, false]);
       }
     }

@@ -57,6 +57,3 @@ export const readPatterns = (patterns: readonly string[]): PatternList => {
   lists.set(text, read);
   return read;
 };
-
-/** Which channels a list of patterns grants the user. The patterns are `isTokenPattern`. */
-export const createGrant = (patterns: readonly string[], user: string): Grant => compile(patterns)(user);

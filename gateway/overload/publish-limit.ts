@@ -15,7 +15,7 @@ const RISE = 1.02;
 const RETURN = 1.1;
 /**
  * How long a fall is given to show before the next, ms: the signals are means over 300 ms, and what had come before has to be worked off.
- * Falling as much with every sample, the rate is at a third of what the node can take when the signals tell that this was enough long ago.
+ * Falling as much with every sample, the rate would be far below what the node can take by the time the signals tell that it was enough.
  */
 const SETTLE_MS = 200;
 /** At which the rate begins, of what was taken, and to which it returns, of what was too much. */

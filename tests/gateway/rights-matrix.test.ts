@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AUDIENCES, type Audience, decide, type NamespaceRights, type Who } from '../../gateway/access/rights.ts';
-import { createGrant } from '../../gateway/access/token-pattern.ts';
+import { grantOf } from '../../gateway/access/test-grant.ts';
 import {
   signToken,
   type TemporaryDirectory,
@@ -88,7 +88,7 @@ describe('what a command may do', () => {
         const answer = await gateway.api('/v1/subscribe', { body: { connection, channel } });
         expect(answer.body).toEqual({ affected: 1 });
       }
-      const grants = patterns === undefined ? {} : { grants: { [verb]: createGrant(patterns, 'ada') } };
+      const grants = patterns === undefined ? {} : { grants: { [verb]: grantOf(patterns, 'ada') } };
       const who: Who = isAnonymous ? { kind: 'anonymous' } : { kind: 'user', user: 'ada', ...grants };
       const closed: NamespaceRights = {
         subscribe: 'nobody',
