@@ -6,7 +6,8 @@ import { describeEnvironment } from './environment.ts';
 import { buildLoader, createLoader, holdSlowReaders, openReturning } from './loader.ts';
 import { pinBench } from './pinning.ts';
 import { judge, type Outcome, renderScenario, type ScenarioReport } from './report.ts';
-import type { Measuring, Scenario } from './scenario.ts';
+import { inTurns } from './rounds.ts';
+import type { Measured, Measuring, Scenario } from './scenario.ts';
 import { audience } from './scenarios/audience.ts';
 import { auth } from './scenarios/auth.ts';
 import { avalanche } from './scenarios/avalanche.ts';
@@ -26,7 +27,7 @@ import { storm } from './scenarios/storm.ts';
 import { roll } from './scenarios/roll.ts';
 import { stall } from './scenarios/stall.ts';
 import { stalled } from './scenarios/stalled.ts';
-import { buildControls, type ServerName, startServer } from './servers.ts';
+import { type BenchServer, buildControls, type ServerName, startServer } from './servers.ts';
 
 const scenarios: readonly Scenario[] = [
   fanout,
@@ -55,18 +56,31 @@ const EXIT_CODE_USAGE = 64;
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-const measureOne = async (
+/** One server after the other, or in turns while all are up: those that wait for theirs do next to nothing. */
+const measure = async (
   scenario: Scenario,
-  name: ServerName,
+  names: readonly ServerName[],
   context: Omit<Measuring, 'server' | 'say'>,
-): Promise<Outcome> => {
+): Promise<ReadonlyMap<ServerName, Outcome>> => {
+  const { rounds = 1 } = scenario;
+  const up = new Map<ServerName, BenchServer>();
   try {
-    await using server = await startServer(name, context.pinning, scenario.env);
-    const say = (line: string): void => print(`  ${scenario.name} · ${name} · ${line}`);
-    return { kind: 'measured', measured: await scenario.measure({ ...context, server, say }) };
-  } catch (error) {
-    // One server that cannot be measured must not cost the figures of the others.
-    return { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
+    return await inTurns(names, context.depth === 'quick' ? 1 : rounds, async (name) => {
+      const server = up.get(name) ?? (await startServer(name, context.pinning, scenario.env));
+      const say = (line: string): void => print(`  ${scenario.name} · ${name} · ${line}`);
+      const measureServer = (): Promise<Measured> => scenario.measure({ ...context, server, say });
+      if (rounds > 1) {
+        up.set(name, server);
+        return measureServer();
+      }
+      try {
+        return await measureServer();
+      } finally {
+        await server[Symbol.asyncDispose]();
+      }
+    });
+  } finally {
+    for (const server of up.values()) await server[Symbol.asyncDispose]();
   }
 };
 
@@ -97,19 +111,13 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   await buildControls();
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
-    const outcomes = new Map<ServerName, Outcome>();
-    for (const name of serversFor(scenario, values)) {
-      outcomes.set(
-        name,
-        await measureOne(scenario, name, {
-          load,
-          holdSlowReaders: (config) => holdSlowReaders(binary, config),
-          openReturning: (config) => openReturning(binary, config),
-          pinning,
-          depth: values.depth,
-        }),
-      );
-    }
+    const outcomes = await measure(scenario, serversFor(scenario, values), {
+      load,
+      holdSlowReaders: (config) => holdSlowReaders(binary, config),
+      openReturning: (config) => openReturning(binary, config),
+      pinning,
+      depth: values.depth,
+    });
     const report = { scenario, outcomes };
     reports.push(report);
     print(renderScenario(report));

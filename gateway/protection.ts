@@ -2,7 +2,7 @@
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import { type BudgetPart, type ByteBudget, createByteBudget } from './fanout/byte-budget.ts';
-import { createCoalescing, type FlushLoad } from './fanout/coalescing.ts';
+import { createCoalescing, type FlushSample } from './fanout/coalescing.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import type { HotCounters, MetricsRegistry } from './observability/registry.ts';
@@ -48,24 +48,23 @@ const CLOSING_PER_BUDGET = 16;
 
 /** What the loop does with its time, since the call before. */
 const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) => {
-  const read = () => ({
-    atMs: clock.monotonicMs(),
-    flushingMs: hot.flushingMs,
-    catchingUpMs: hot.catchingUpMs,
-    publications: hot.publicationsReceived,
-  });
+  const read = () => ({ ...hot, atMs: clock.monotonicMs() });
   let before = read();
-  return (): { readonly flushLoad: FlushLoad; readonly publicationsPerMs: number } => {
+  return (): FlushSample => {
     const now = read();
-    const passedMs = Math.max(1, now.atMs - before.atMs);
-    // Catch-up takes what time there is and gives way to everything else: it is no sign that a node is full.
-    const catchingUp = (now.catchingUpMs - before.catchingUpMs) / passedMs;
-    const flushing = Math.min(1, (now.flushingMs - before.flushingMs) / passedMs);
-    const publicationsPerMs = (now.publications - before.publications) / passedMs;
+    const then = before;
     before = now;
+    const passedMs = Math.max(1, now.atMs - then.atMs);
+    const perMs = (name: keyof HotCounters): number => (now[name] - then[name]) / passedMs;
     return {
-      flushLoad: { busy: Math.max(0, loop.utilisation - catchingUp), flushing, lagMs: loop.takeMeanLagMs() },
-      publicationsPerMs,
+      // Catch-up takes what time there is and gives way to everything else: it is no sign that a node is full.
+      busy: Math.max(0, loop.utilisation - perMs('catchingUpMs')),
+      lagMs: loop.takeMeanLagMs(),
+      flushing: Math.min(1, perMs('flushingMs')),
+      flushes: perMs('flushes'),
+      publications: perMs('publicationsReceived'),
+      deliveries: perMs('deliveries'),
+      frames: perMs('framesSent'),
     };
   };
 };
@@ -108,11 +107,11 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     stepMs: config.overloadStepMs,
     releaseMs: config.overloadReleaseMs,
     read() {
-      const { flushLoad, publicationsPerMs } = readLoad();
-      coalescing.take(flushLoad, publicationsPerMs);
+      const load = readLoad();
+      coalescing.take(load);
       return {
-        lag: flushLoad.lagMs,
-        cpu: flushLoad.busy,
+        lag: load.lagMs,
+        cpu: load.busy,
         memory: process.memoryUsage.rss(),
         buffered: budget.owedBytes - inbound.bytes,
       };

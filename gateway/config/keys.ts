@@ -289,7 +289,7 @@ export const configKeys = {
   coalesceMaxMs: duration(0, 1000, {
     default: value(20),
     description:
-      'Longest wait for further messages before a flush, used only when the node is busy (see `coalesceMs`).',
+      'Longest wait for further messages before a flush, used only when the node is busy or a single flush is expensive (see `coalesceMs`).',
   }),
   coalesceMs: duration(0, 1000, {
     default: none('as long as the load asks for'),

@@ -13,6 +13,8 @@ export interface EncodedBatch {
 export class BatchFrame {
   readonly fromSeq: number;
   readonly toSeq: number;
+  /** There was more in the log than fits. */
+  readonly isFull: boolean;
   private readonly channel: string;
   private readonly log: ChannelLog;
   private readonly entries: readonly LogEntry[];
@@ -28,6 +30,7 @@ export class BatchFrame {
     this.log = log;
     this.entries = fitting(log.read(fromSeq), maxBytes, Infinity);
     this.toSeq = fromSeq + this.entries.length;
+    this.isFull = this.toSeq < log.nextSeq;
   }
 
   /** Entries from `cursor` (kept by the log, below `toSeq`) to `toSeq`. */

@@ -1,66 +1,89 @@
-// How long a flush may wait for more publications: nothing while the loop has time, longer the busier and the later it is.
+// How long a flush may wait for more publications.
 //
-// The cost of fan-out is per flush to a socket (4-6 us), hardly per message, so waiting turns many flushes into one. The
-// delay lowers the load, which lowers the delay, and the two settle. It waits for nothing where that would not help: when
-// the loop is busy or late with other things than flushes, all that a delay does is to make messages late.
+// The cost of fan-out is per write to a socket (2-6 us), hardly per message, so waiting turns many flushes into one. Two
+// things ask for it. *Load*: the loop is busy or late, and flushes are part of it. *Economy*: one flush alone is expensive
+// and the next publication is near, so that two share the price of one even while there is time. Neither may cost what it
+// does not bring: nothing waits where no publication is expected before the wait ends, and what a flush takes is taken off
+// the wait, down to nothing: while a long flush is sent, the next one gathers anyway.
 
-/** What the delay follows. */
-export interface FlushLoad {
+/** What the fan-out of a node did in a while, per ms of it. */
+export interface FlushSample {
   /** What the loop used of a core for work that cannot wait, catch-up apart: 0 to 1. */
   readonly busy: number;
-  /** Share of the time that flushes of live messages took, 0 to 1. */
-  readonly flushing: number;
   /** Mean delay of the event loop, ms. */
   readonly lagMs: number;
+  /** Share of the time that flushes of live messages took, 0 to 1. */
+  readonly flushing: number;
+  readonly flushes: number;
+  /** Publications that reached the node for its subscribers. */
+  readonly publications: number;
+  /** Messages to sockets, and the frames they went in. */
+  readonly deliveries: number;
+  readonly frames: number;
 }
 
-/** Below this share of busy time a flush leaves at once; from the other on the full delay applies. */
+/** Below this share of busy time the load asks for nothing; from the other on for all. */
 const BUSY = { from: 0.6, full: 0.95 } as const;
 /** The same for the delay of the loop, ms: a few are the slices of a large flush, 50 is a loop that does not keep up. */
 const LAG_MS = { from: 10, full: 50 } as const;
 /** The same for the share of flushes: what does not cost cannot be saved. */
 const FLUSHING = { from: 0.02, full: 0.1 } as const;
+/** For economy: what flushes would take of the time, did every publication have its own. */
+const UNMERGED = { from: 0.05, full: 0.15 } as const;
+/** For economy: what the flush of one publication takes, ms. Many small channels cost little each, and wait for nothing. */
+const FLUSH_MS = { from: 0.5, full: 1.5 } as const;
+/** Economy asks for this part of the longest wait, and for as much more as the next publication takes to come. */
+const ECONOMY = 0.6;
+/** What a publication may be later than the mean distance of two. */
+const LATENESS = 1.1;
 
 const ramp = (value: number, { from, full }: { readonly from: number; readonly full: number }): number =>
   Math.min(1, Math.max(0, (value - from) / (full - from)));
+
+const ratio = (of: number, to: number): number => (to > 0 ? of / to : 0);
 
 /**
  * What a load asks for.
  * @param maxDelayMs configured upper bound, ms
  * @returns delay before a flush, ms
  */
-export const delayForLoad = ({ busy, flushing, lagMs }: FlushLoad, maxDelayMs: number): number =>
-  Math.max(ramp(busy, BUSY), ramp(lagMs, LAG_MS)) * ramp(flushing, FLUSHING) * maxDelayMs;
+export const delayForLoad = (sample: FlushSample, maxDelayMs: number): number => {
+  const { busy, lagMs, flushing, flushes, publications, deliveries, frames } = sample;
+  const unmerged = flushing * ratio(deliveries, frames);
+  // Who comes when a flush has begun waits for its end, and then for its own.
+  const longestMs = Math.max(0, maxDelayMs - 2 * ratio(flushing, flushes));
+  const load = Math.max(ramp(busy, BUSY), ramp(lagMs, LAG_MS)) * ramp(flushing, FLUSHING);
+  const economy = ramp(unmerged, UNMERGED) * ramp(ratio(unmerged, publications), FLUSH_MS);
+  const economicalMs = Math.max(ECONOMY * longestMs, Math.min(longestMs, ratio(LATENESS, publications)));
+  const delayMs = Math.max(load * longestMs, economy * economicalMs);
+  // What ends before the next publication comes gathers nothing.
+  return delayMs * publications < 1 ? 0 : delayMs;
+};
 
 /**
- * How much of the way towards what a sample asks for the delay goes. A sample of 100 ms holds a handful of flushes and says
- * hardly more than whether the delay was on: following it at once, the delay swings between nothing and all, which costs
- * the latency of all and saves half of it.
+ * The weight of a new sample. One of 100 ms holds a handful of flushes and says hardly more than whether the delay was on:
+ * following it at once, the delay swings between nothing and all, which costs the latency of all and saves half of it.
  */
 const FOLLOW = 0.2;
 
 export interface Coalescing {
-  /**
-   * What a sample told.
-   * @param perMs publications that reached the node for its subscribers, per ms
-   */
-  take(load: FlushLoad, perMs: number): void;
+  take(sample: FlushSample): void;
   /** Delay before the next flush, ms. */
   readonly delayMs: number;
 }
 
 /** @param maxDelayMs configured upper bound, ms */
 export const createCoalescing = (maxDelayMs: number): Coalescing => {
-  let asked = 0;
-  let arriving = 0;
+  const smooth = { busy: 0, lagMs: 0, flushing: 0, flushes: 0, publications: 0, deliveries: 0, frames: 0 };
+  const names = Object.keys(smooth) as (keyof FlushSample)[];
+  let delayMs = 0;
   return {
-    take(load, perMs) {
-      asked += FOLLOW * (delayForLoad(load, maxDelayMs) - asked);
-      arriving += FOLLOW * (perMs - arriving);
+    take(sample) {
+      for (const name of names) smooth[name] += FOLLOW * (sample[name] - smooth[name]);
+      delayMs = delayForLoad(smooth, maxDelayMs);
     },
     get delayMs() {
-      // What ends before the next publication comes gathers nothing.
-      return asked * arriving < 1 ? 0 : asked;
+      return delayMs;
     },
   };
 };

@@ -243,19 +243,56 @@ describe('the dispatcher', () => {
     expect(subscriber.corks).toBe(1);
   });
 
-  it('keeps the order of every cursor when publications arrive between the slices of a flush', async () => {
-    const { publish } = setUp();
-    const channel = channelOf('c');
-    const subscribers = Array.from({ length: 300 }, createTestSubscriber);
-    // Each send takes long enough that the audience needs several slices.
-    for (const subscriber of subscribers) {
+  /** So many, and each takes so long, that a flush needs several slices. */
+  const largeAudience = (channel: ChannelState): TestSubscriber[] =>
+    Array.from({ length: 300 }, () => {
+      const subscriber = createTestSubscriber();
       subscriber.sendFrame = (frame) => {
         const untilMs = performance.now() + 0.1;
         while (performance.now() < untilMs);
         subscriber.frames.push(frame);
       };
       listen(channel, subscriber);
-    }
+      return subscriber;
+    });
+
+  it('brings what arrives during a flush with it to those not yet served, and to the others with the next', async () => {
+    const { publish, metrics } = setUp();
+    const channel = channelOf('c');
+    const subscribers = largeAudience(channel);
+    publish(channel, 1, 1);
+    await until(() => subscribers[0]!.frames.length === 1);
+    const served = subscribers.filter(({ frames }) => frames.length === 1).length;
+    expect(served).toBeLessThan(300);
+    publish(channel, 2, 3);
+    await until(() => channel.sentSeq === 3);
+    for (const subscriber of subscribers) expect(offsets(subscriber)).toEqual([1, 2, 3]);
+    const frameCounts = subscribers.map(({ frames }) => frames.length);
+    expect(frameCounts.filter((count) => count === 2)).toHaveLength(served);
+    expect(frameCounts.filter((count) => count === 1)).toHaveLength(300 - served);
+    expect(metrics.hot.flushes).toBe(2);
+  });
+
+  it('leaves what does not fit into the frame of a flush in progress to the next', async () => {
+    const { publish, behind } = setUp();
+    const channel = channelOf('c');
+    const subscribers = largeAudience(channel);
+    publish(channel, 1, 1);
+    await until(() => subscribers[0]!.frames.length === 1);
+    publish(channel, 2, 3_000);
+    await until(() => channel.sentSeq === 3_000);
+    const expected = Array.from({ length: 3_000 }, (_, index) => index + 1);
+    for (const subscriber of subscribers) expect(offsets(subscriber)).toEqual(expected);
+    expect(behind).toEqual([]);
+    expect(Math.max(...subscribers.flatMap(({ frames }) => frames.map(({ length }) => length)))).toBeLessThan(
+      128 * 1024,
+    );
+  });
+
+  it('keeps the order of every cursor when publications arrive between the slices of a flush', async () => {
+    const { publish } = setUp();
+    const channel = channelOf('c');
+    const subscribers = largeAudience(channel);
     publish(channel, 1, 1);
     let next = 2;
     await until(() => {

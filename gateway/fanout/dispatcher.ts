@@ -3,7 +3,9 @@
 // A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
 // listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
 // audience never holds the event loop longer than SLICE_MS plus one connection. A cursor moves only when its frame was
-// handed over; what arrives during a flush waits for the next one, so order needs no further thought.
+// handed over. What arrives during a flush is added to the frames of those who have not been served, between two slices;
+// the next flush brings it to the others, whose cursors say what they lack. So a message waits for one round through the
+// audience, not for the rest of one and then another.
 import type { Clock } from '../clock.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { BatchFrame } from './batch-frame.ts';
@@ -83,7 +85,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     const frame = new BatchFrame(channel.name, channel.log, channel.flushedSeq, MAX_FRAME_BYTES);
     channel.frame = frame;
     channel.flushedSeq = frame.toSeq;
-    if (frame.toSeq < channel.log.nextSeq) cut.push(channel);
+    if (frame.isFull) cut.push(channel);
     flushing.push(channel);
     for (const subscription of hasFresh ? channel.subscriptions : returning) {
       if (subscription.cursor >= frame.toSeq || subscription.index === -1) continue;
@@ -175,15 +177,30 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     else if (dirty.length > 0) schedule();
   };
 
-  const sendSlice = (startedMs = clock.monotonicMs()): void => {
-    if (state === 'closed') return;
+  /** Those who are still to be served get what came since the flush began, as far as one frame may hold it. */
+  const extendFrames = (): void => {
+    for (const channel of flushing) {
+      const { frame, log, name } = channel;
+      if (!channel.dirty || channel.status === 'closed' || frame === null || frame.isFull) continue;
+      if (frame.toSeq < log.nextSeq) channel.frame = new BatchFrame(name, log, frame.fromSeq, MAX_FRAME_BYTES);
+    }
+  };
+
+  const sendSlice = (startedMs: number): void => {
     while (next < audience.length) {
       serve(audience[next++]!);
       if (next % CLOCK_STRIDE === 0 && clock.monotonicMs() - startedMs > SLICE_MS) break;
     }
     spentMs += clock.monotonicMs() - startedMs;
-    if (next < audience.length) setImmediate(() => sendSlice());
+    if (next < audience.length) setImmediate(goOn);
     else finish();
+  };
+
+  const goOn = (): void => {
+    if (state === 'closed') return;
+    const startedMs = clock.monotonicMs();
+    extendFrames();
+    sendSlice(startedMs);
   };
 
   const flush = (): void => {
