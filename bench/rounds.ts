@@ -14,7 +14,9 @@ export const combine = (rounds: readonly Measured[]): Measured => {
     return values.length === rounds.length ? [[name, median(values)]] : [];
   });
   return {
-    rows: rounds.flatMap(({ rows }, index) => rows.map((row) => ({ round: index + 1, ...row }))),
+    rows: rounds.flatMap(({ rows }, index) =>
+      rounds.length === 1 ? rows : rows.map((row) => ({ round: index + 1, ...row })),
+    ),
     figures: Object.fromEntries(figures),
     runs: rounds.flatMap(({ runs }) => runs),
   };

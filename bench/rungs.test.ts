@@ -17,6 +17,7 @@ const setUp = () => {
     thresholds: { lag: 0, cpu: 0, memory: 1, buffered: 0, broker: 0 },
     stepMs: 200,
     releaseMs: 1000,
+    publishWaitMs: 100,
     read: () => ({ lag: 0, cpu: 0, memory, buffered: 0 }),
     moveIdle: () => 0,
   });

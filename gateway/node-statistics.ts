@@ -65,6 +65,7 @@ export const createNodeStatistics = (options: NodeStatisticsOptions): NodeStatis
   metrics.gauge('weir_channels', () => hub.channelCount);
   metrics.gauge('weir_ping_message_ratio', pingRatio);
   metrics.gauge('weir_coalesce_delay_seconds', () => fanout.currentDelayMs / 1000);
+  metrics.gauge('weir_fanout_backlog_seconds', () => fanout.backlogMs / 1000);
   metrics.gauge('weir_outbox_bytes', bufferedBytes);
   metrics.gauge('weir_ring_bytes', () => fanout.ringBytes);
   metrics.gauge('weir_connections_parked', () => {

@@ -87,6 +87,7 @@ export const createNode = (options: NodeOptions): Node => {
     ...shared,
     loop,
     shrinkRings: (maxBytes) => fanout.shrinkRings(maxBytes),
+    backlogMs: () => fanout.backlogMs,
     onIdle: (connection, times) => moving.handleIdle(connection, times),
   });
   const { overload, budget, inbound } = protection;

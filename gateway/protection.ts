@@ -23,6 +23,8 @@ export interface ProtectionOptions {
   readonly connections: Iterable<Connection> & { readonly size: number };
   /** Trims all channel logs together to so much, bytes. */
   readonly shrinkRings: (maxBytes: number) => void;
+  /** How late live messages are because there are more than can be sent, ms. */
+  readonly backlogMs: () => number;
   /** Asks a connection that does nothing to leave. */
   readonly onIdle: IdleMovingOptions['onIdle'];
 }
@@ -70,7 +72,7 @@ const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) =
 };
 
 export const createProtection = (options: ProtectionOptions): Protection => {
-  const { config, clock, metrics, logger, loop, connections, shrinkRings, onIdle } = options;
+  const { config, clock, metrics, logger, loop, connections, shrinkRings, backlogMs, onIdle } = options;
   const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
   const dismissal = createDismissal(() => metrics.count('weir_budget_relief_total', { measure: 'cut' }));
   const keeping = createBudgetKeeping({ budget, metrics, shrinkRings, dismissal });
@@ -106,11 +108,13 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     },
     stepMs: config.overloadStepMs,
     releaseMs: config.overloadReleaseMs,
+    publishWaitMs: config.overloadPublishMs,
     read() {
       const load = readLoad();
       coalescing.take(load);
       return {
-        lag: load.lagMs,
+        // Fan-out gives way to the loop: what it cannot send for that is late like what the loop has not read.
+        lag: Math.max(load.lagMs, backlogMs()),
         cpu: load.busy,
         memory: process.memoryUsage.rss(),
         buffered: budget.owedBytes - inbound.bytes,

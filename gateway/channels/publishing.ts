@@ -43,7 +43,8 @@ export interface Publishing {
 /** Who wants to know how much is published, and how long the broker takes. */
 export interface PublishLoad {
   handlePublishing(source: PublishOrder['source']): void;
-  handlePublished(durationMs: number): void;
+  /** It was confirmed after so long, ms, or failed. */
+  handlePublished(durationMs: number | undefined): void;
 }
 
 /** On an ephemeral channel there is no position; the nodes that listen were told, and nobody remembers message ids. */
@@ -87,6 +88,7 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
 
   // One function and one promise beside the broker's: there are tens of thousands of these per second.
   const publish = async ({ channel, content, messageId, source }: PublishOrder): Promise<Published> => {
+    let isUnderWay = false;
     try {
       const namespace = namespaceOf(channel);
       const { body, timeMs, key } = content;
@@ -94,11 +96,13 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
       if (tooLarge !== undefined) throw tooLarge;
       const startedMs = clock.monotonicMs();
       load.handlePublishing(source);
+      isUnderWay = true;
       const result: Published =
         namespace.class === 'ephemeral'
           ? await broker.publishEphemeral({ channel, body, timeMs, key }).then(() => ({ duplicate: false }))
           : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
       const durationMs = clock.monotonicMs() - startedMs;
+      isUnderWay = false;
       load.handlePublished(durationMs);
       metrics.observe('weir_publish_duration_seconds', durationMs / 1000);
       if (result.duplicate) metrics.count('weir_publications_duplicate_total');
@@ -108,6 +112,7 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
       }
       return result;
     } catch (thrown) {
+      if (isUnderWay) load.handlePublished(undefined);
       countFailure(thrown);
       throw thrown;
     }

@@ -323,6 +323,11 @@ export const configKeys = {
     default: value(1000),
     description: 'Mean time the broker takes to confirm publications from which the node is overloaded.',
   }),
+  overloadPublishMs: duration(0, 10 * MINUTE_MS, {
+    default: value(100),
+    description:
+      'What a publication may take beyond what the broker takes by itself. When they take longer because the loop is busy, so many may be under way as the node completes in this time; further ones are refused. 0: however long they like.',
+  }),
   overloadStepMs: duration(0, HOUR_MS, {
     default: value(250),
     description: 'Time a signal is over its threshold before the next rung of the overload ladder engages.',

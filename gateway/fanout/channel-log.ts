@@ -49,6 +49,8 @@ export class ChannelLog {
   nextSeq = 0;
   /** What the kept entries cost, bytes. */
   bytes = 0;
+  /** What all entries cost that were ever appended, bytes. */
+  appendedBytes = 0;
   private entries: LogEntry[] = [];
   /** Where a cursor stands that has passed everything before the oldest entry kept. */
   private tail: ChannelPosition = { epoch: '', offset: 0 };
@@ -94,7 +96,9 @@ export class ChannelLog {
 
   private push(entry: LogEntry): void {
     this.entries.push(entry);
-    this.bytes += entryBytes(entry);
+    const bytes = entryBytes(entry);
+    this.bytes += bytes;
+    this.appendedBytes += bytes;
     this.nextSeq += 1;
   }
 
@@ -112,6 +116,14 @@ export class ChannelLog {
   read(fromSeq: number, toSeq = this.nextSeq): readonly LogEntry[] {
     if (fromSeq < this.firstSeq) throw new RangeError(`cursor ${fromSeq} is below the tail ${this.firstSeq}`);
     return this.entries.slice(fromSeq - this.firstSeq, toSeq - this.firstSeq);
+  }
+
+  /** Time over which what follows `fromSeq` was published, ms, by the clocks of those who took it. */
+  spanMs(fromSeq: number): number {
+    const oldest = this.entries[fromSeq - this.firstSeq];
+    const newest = this.entries.at(-1);
+    if (oldest === undefined || newest === undefined || isGap(oldest) || isGap(newest)) return 0;
+    return Math.max(0, newest.timeMs - oldest.timeMs);
   }
 
   /** Where a cursor at `seq` stands: everything before it was delivered or reported. */

@@ -143,6 +143,8 @@ export class ChannelState {
   readonly coalesceMs: number | undefined;
   /** Whether the dispatcher already knows that there is something to flush. */
   dirty = false;
+  /** What the log had appended, bytes, when a flush took from it last or was told not to wait. */
+  takenBytes = 0;
 
   constructor(name: string, coalesceMs?: number, heldOnNode: HeldOnNode = { bytes: 0 }) {
     this.name = name;

@@ -12,8 +12,13 @@ import { BatchFrame } from './batch-frame.ts';
 import { HIGH_BYTES } from './catch-up.ts';
 import { type ChannelState, park, type Subscriber, type Subscription } from './channel-state.ts';
 
-/** Longest time a slice sends before it lets the event loop turn, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
+/** Longest time that is sent before the event loop turns, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
 const SLICE_MS = 3;
+/**
+ * Where a turn of the loop takes longer than that with other things, sending may take as long as these: who publishes more than
+ * is sent out would be told that all is well, and the log would grow. Never longer than this, ms.
+ */
+const MAX_SLICE_MS = 30;
 /** Connections between two looks at the clock. */
 const CLOCK_STRIDE = 16;
 /** What a flush brings to one socket, all channels together; the rest is brought page by page. Bytes. */
@@ -43,8 +48,15 @@ export interface Dispatcher {
   markDirty(channel: ChannelState): void;
   /** Delay of the newest flush, ms. */
   readonly currentDelayMs: number;
+  /** Over how long what does not fit into the flush in progress was published, ms: how late fan-out is. 0 while it keeps up. */
+  readonly backlogMs: number;
   /** Ends timers; nothing is sent afterwards. */
   close(): void;
+}
+
+/** What is left of the time that fan-out has in this turn of the loop. */
+interface Turn {
+  isOver(): boolean;
 }
 
 export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
@@ -63,6 +75,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** Whether the flush in progress brings the rest of a burst. */
   let bringsRest = false;
   let restIsDue = false;
+  /** Whether the next turn of the loop goes on with what this one left. */
+  let hasYielded = false;
   /** Connections of the flush in progress; `next` is the first not yet served. */
   let audience: Subscriber[] = [];
   let next = 0;
@@ -74,8 +88,15 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** Bytes handed to the connection being served. */
   let handedBytes = 0;
 
+  /** @param othersMs what everything else took since the turn before, ms */
+  const turnOf = (othersMs: number): Turn => {
+    const endsMs = clock.monotonicMs() + Math.min(MAX_SLICE_MS, Math.max(SLICE_MS, othersMs));
+    return { isOver: () => clock.monotonicMs() > endsMs };
+  };
+
   const collect = (channel: ChannelState): void => {
     channel.dirty = false;
+    channel.takenBytes = channel.log.appendedBytes;
     // Due twice, as the rest of a burst and by what came since: it is part of this flush already.
     if (channel.frame !== null) return;
     const hasFresh = channel.log.nextSeq !== channel.flushedSeq;
@@ -151,6 +172,34 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (subscriber.isOpen() && subscriber.bufferedBytes() - handedBytes > HIGH_BYTES) park(subscriber);
   };
 
+  /** Serves connections until all are or the turn is over; false: some are left. */
+  const sendSlice = (turn: Turn): boolean => {
+    while (next < audience.length) {
+      serve(audience[next++]!);
+      if (next % CLOCK_STRIDE === 0 && turn.isOver()) break;
+    }
+    return next === audience.length;
+  };
+
+  /** Those who are still to be served get what came since the flush began, as far as one frame may hold it. */
+  const extendFrames = (): void => {
+    for (const channel of flushing) {
+      const { frame, log, name } = channel;
+      if (!channel.dirty || channel.status === 'closed' || frame === null || frame.isFull) continue;
+      if (frame.toSeq < log.nextSeq) channel.frame = new BatchFrame(name, log, frame.fromSeq, MAX_FRAME_BYTES);
+    }
+  };
+
+  const begin = (): void => {
+    state = 'sending';
+    spentMs = 0;
+    const channels = due;
+    due = [];
+    bringsRest = restIsDue;
+    restIsDue = false;
+    for (const channel of channels) collect(channel);
+  };
+
   const finish = (): void => {
     for (const channel of flushing) {
       channel.frame = null;
@@ -164,63 +213,52 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     hot.flushingMs += spentMs;
     metrics.observe('weir_flush_duration_seconds', spentMs / 1000);
     state = 'idle';
-    if (cut.length > 0) {
-      const rest = cut;
-      cut = [];
-      // Without a wait, but the loop turns in between: sockets shall be read and replies leave.
-      after(0, () => {
-        due.push(...rest);
-        restIsDue = true;
-      });
+  };
+
+  /** The rest of a burst does not wait for the coalescing. */
+  const takeRest = (): void => {
+    due.push(...cut);
+    cut = [];
+    restIsDue = true;
+  };
+
+  /** What is due, as far as this turn of the loop goes: one flush after the other, the newest from where it was left. */
+  const work = (turn: Turn): void => {
+    while (state === 'sending' || due.length > 0) {
+      const startedMs = clock.monotonicMs();
+      if (state === 'idle') begin();
+      else extendFrames();
+      const isDone = sendSlice(turn);
+      spentMs += clock.monotonicMs() - startedMs;
+      if (!isDone) {
+        yieldTurn();
+        return;
+      }
+      finish();
+      // Between two flushes too: one channel with more than can be sent must not keep the others waiting.
+      if (dirty.length > 0) schedule();
+      if (cut.length > 0 && !turn.isOver()) takeRest();
     }
-    if (due.length > 0) flush();
-    else if (dirty.length > 0) schedule();
+    if (cut.length > 0) yieldTurn();
   };
 
-  /** Those who are still to be served get what came since the flush began, as far as one frame may hold it. */
-  const extendFrames = (): void => {
-    for (const channel of flushing) {
-      const { frame, log, name } = channel;
-      if (!channel.dirty || channel.status === 'closed' || frame === null || frame.isFull) continue;
-      if (frame.toSeq < log.nextSeq) channel.frame = new BatchFrame(name, log, frame.fromSeq, MAX_FRAME_BYTES);
-    }
-  };
-
-  const sendSlice = (startedMs: number): void => {
-    while (next < audience.length) {
-      serve(audience[next++]!);
-      if (next % CLOCK_STRIDE === 0 && clock.monotonicMs() - startedMs > SLICE_MS) break;
-    }
-    spentMs += clock.monotonicMs() - startedMs;
-    if (next < audience.length) setImmediate(goOn);
-    else finish();
-  };
-
-  const goOn = (): void => {
-    if (state === 'closed') return;
-    const startedMs = clock.monotonicMs();
-    extendFrames();
-    sendSlice(startedMs);
-  };
-
-  const flush = (): void => {
-    if (state === 'closed') return;
-    state = 'sending';
-    spentMs = 0;
-    const startedMs = clock.monotonicMs();
-    const channels = due;
-    due = [];
-    bringsRest = restIsDue;
-    restIsDue = false;
-    for (const channel of channels) collect(channel);
-    // Collecting belongs to the first slice.
-    sendSlice(startedMs);
+  /** The loop turns in between: sockets shall be read and replies leave. */
+  const yieldTurn = (): void => {
+    if (hasYielded) return;
+    hasYielded = true;
+    const yieldedMs = clock.monotonicMs();
+    setImmediate(() => {
+      hasYielded = false;
+      if (state === 'closed') return;
+      takeRest();
+      work(turnOf(clock.monotonicMs() - yieldedMs));
+    });
   };
 
   const after = (ms: number, action: () => void): void => {
     const run = (): void => {
       action();
-      if (state === 'idle' && due.length > 0) flush();
+      if (state === 'idle' && due.length > 0) work(turnOf(0));
     };
     if (ms < 1) {
       setImmediate(run);
@@ -259,8 +297,15 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     });
   };
 
+  /** A flush that is full gains nothing by waiting. */
+  const hasten = (channel: ChannelState): void => {
+    channel.takenBytes = channel.log.appendedBytes;
+    after(0, () => due.push(channel));
+  };
+
   return {
     markDirty(channel) {
+      if (channel.dirty && channel.log.appendedBytes - channel.takenBytes > MAX_FRAME_BYTES) hasten(channel);
       if (channel.dirty) return;
       channel.dirty = true;
       if (channel.coalesceMs === undefined) {
@@ -270,6 +315,9 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     },
     get currentDelayMs() {
       return currentDelayMs;
+    },
+    get backlogMs() {
+      return Math.max(0, ...cut.map(({ log, flushedSeq }) => log.spanMs(flushedSeq)));
     },
     close() {
       state = 'closed';

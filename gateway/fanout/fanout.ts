@@ -49,6 +49,8 @@ export interface Fanout {
   handleDrain(subscriber: Subscriber): void;
   /** Delay of the newest flush, ms. */
   readonly currentDelayMs: number;
+  /** How late live messages are because there are more than can be sent, ms. */
+  readonly backlogMs: number;
   /** What the channel logs keep, bytes. */
   readonly ringBytes: number;
   /** Trims all channel logs together to so much, bytes. */
@@ -118,6 +120,9 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     },
     get currentDelayMs() {
       return dispatcher.currentDelayMs;
+    },
+    get backlogMs() {
+      return dispatcher.backlogMs;
     },
     get ringBytes() {
       return rings.bytes;

@@ -166,6 +166,9 @@ export const metricDeclarations = {
   weir_flush_duration_seconds: histogram(SECONDS, 'Time one flush spent sending, all slices together.'),
   weir_flushes_total: counter('Flushes of the dispatcher.'),
   weir_coalesce_delay_seconds: gauge('Delay the dispatcher currently waits before a flush.'),
+  weir_fanout_backlog_seconds: gauge(
+    'How late live messages are because there are more than can be sent; 0 while fan-out keeps up. Counts as lag in the overload signals.',
+  ),
   weir_outbox_bytes: gauge('Bytes buffered for sockets beyond the kernel, sampled at scrape.'),
 
   weir_ring_bytes: gauge('Bytes that channel logs keep for those who catch up.'),
@@ -260,7 +263,7 @@ export const metricDeclarations = {
     'signal',
   ),
   weir_overload_refusals_total: counter(
-    'Connections and publishes turned away and idle connections asked to leave, by the rung that did it.',
+    'Connections and publishes turned away and idle connections asked to leave, by the rung that did it; publish_bound: too many publications under way, on whatever rung.',
     'rung',
   ),
   weir_memory_budget_bytes: gauge('Configured budget for the sum of all parts of weir_budget_bytes.'),

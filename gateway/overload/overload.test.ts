@@ -25,6 +25,7 @@ beforeEach(() => {
     thresholds: { lag: 100, cpu: 0.97, memory: 1000, buffered: 1000, broker: 500 },
     stepMs: 2 * SAMPLE_MS,
     releaseMs: RELEASE_MS,
+    publishWaitMs: 100,
     read: () => readings,
     moveIdle: () => idle,
   });
@@ -113,6 +114,27 @@ describe('who may publish', () => {
     expect(mean).toBeGreaterThan(0.9 * 50 * 0.97);
     expect(mean).toBeLessThanOrEqual(50);
     expect(new Set(levels.slice(1000))).toEqual(new Set([8]));
+  });
+
+  it('refuses what would wait too long at once, and climbs while it does though the loop is not late', () => {
+    readings = { ...readings, cpu: 1, lag: 2 };
+    let underWay = 0;
+    const exchange = (): void => {
+      underWay += publishes('http', 1_000);
+      for (let count = 0; count < 500 && underWay > 0; count++, underWay--) overload.handlePublished(200);
+    };
+    pass(2, exchange);
+    expect(overload.rung()).toBe(0);
+    underWay += publishes('http', 1_000);
+    expect(underWay).toBeLessThan(1_000);
+    expect(overload.refusePublish('http')).toBe(1500);
+    const reasons = new Set<string>();
+    pass(60, () => {
+      exchange();
+      for (const reason of overload.state().reasons) reasons.add(reason);
+    });
+    expect(overload.rung()).toBe(8);
+    expect([...reasons]).toEqual(['cpu']);
   });
 
   it('lets everybody in again, in reverse order, when fewer come', () => {
@@ -214,6 +236,7 @@ describe('what it tells', () => {
       thresholds: { lag: 0, cpu: 0, memory: 0, buffered: 0, broker: 0 },
       stepMs: 0,
       releaseMs: RELEASE_MS,
+      publishWaitMs: 100,
       read: () => ({ lag: 1e9, cpu: 1, memory: 1e12, buffered: 1e12 }),
       moveIdle: () => 0,
     });

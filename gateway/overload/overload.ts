@@ -4,6 +4,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { createLadder, type Level, type Pressures, RUNGS, type Rung, type Signal, SIGNALS } from './ladder.ts';
 import { createPublishLimit, type PublishLimit } from './publish-limit.ts';
+import { createPublishBound } from './publish-bound.ts';
 import { createSignals, highest, type Readings, SAMPLE_MS, type Thresholds } from './signals.ts';
 
 export type PublishSource = 'http' | 'client';
@@ -19,6 +20,8 @@ export interface OverloadOptions {
   readonly stepMs: number;
   /** Time all signals are calm before the highest rung is released, ms. */
   readonly releaseMs: number;
+  /** What publications may take beyond what the broker takes by itself, while the loop is busy, ms; 0: however long they like. */
+  readonly publishWaitMs: number;
   /** Everything but the broker, which tells by `handlePublished`. */
   readonly read: () => Omit<Readings, 'broker'>;
   /** Called after every sample while `move_idle` is engaged: asks idle connections to leave. Returns how many were asked. */
@@ -51,8 +54,8 @@ export interface Overload {
   refusePublish(source: PublishSource): number | undefined;
   /** A publication was handed to the broker. */
   handlePublishing(source: PublishSource): void;
-  /** The broker confirmed one after so long, ms. */
-  handlePublished(durationMs: number): void;
+  /** The broker confirmed it after so long, ms, or it failed. */
+  handlePublished(durationMs: number | undefined): void;
   /** One sample; repeated by `start`. */
   tick(): void;
   start(): void;
@@ -77,6 +80,7 @@ export const createOverload = (options: OverloadOptions): Overload => {
     client: createPublishLimit(),
     http: createPublishLimit(),
   };
+  const bound = createPublishBound(options.publishWaitMs);
   const rungOf: Readonly<Record<PublishSource, Rung>> = {
     client: 'refuse_client_publishes',
     http: 'refuse_server_publishes',
@@ -89,7 +93,7 @@ export const createOverload = (options: OverloadOptions): Overload => {
   const changedAtMs = new Map<string, { readonly rung: Rung; readonly kind: string; readonly atMs: number }>();
 
   const isEngaged = (rung: Rung): boolean => ladder.level > RUNGS.indexOf(rung);
-  const refused = (rung: Rung): number => {
+  const refused = (rung: Rung | 'publish_bound'): number => {
     metrics.count('weir_overload_refusals_total', { rung });
     return Math.round(RETRY_MS * (1 + random()));
   };
@@ -101,10 +105,12 @@ export const createOverload = (options: OverloadOptions): Overload => {
     return { ...read(), broker };
   };
 
-  const shed = (nowMs: number, pressures: Pressures): void => {
+  const shed = (nowMs: number, pressures: Pressures, busy: number): void => {
     const elapsedMs = Math.max(1, nowMs - sampledAtMs);
-    // What clients buffer is none of the publishers' doing.
-    const pressure = highest({ ...pressures, buffered: 0, lag: pressures.lag / LAG_GOAL });
+    const full = { ...pressures, lag: pressures.lag / LAG_GOAL };
+    bound.sample({ elapsedMs, busy, pressure: full.lag });
+    // What clients buffer is none of the publishers' doing, and a full loop is the the bound's matter where there is one.
+    const pressure = highest({ ...(bound.isBounded ? { ...pressures, cpu: 0 } : full), buffered: 0 });
     for (const source of ['client', 'http'] as const) {
       if (isEngaged(rungOf[source])) limits[source].engage(nowMs);
       else limits[source].release();
@@ -116,12 +122,13 @@ export const createOverload = (options: OverloadOptions): Overload => {
 
   const isBusy = (): boolean =>
     (['client', 'http'] as const).some(
-      (source) => RUNGS[ladder.level - 1] === rungOf[source] && limits[source].refusing,
+      (source) => RUNGS[ladder.level - 1] === rungOf[source] && (limits[source].refusing || bound.refusing(source)),
     );
 
   const tick = (): void => {
     const nowMs = clock.monotonicMs();
-    const pressures = signals.sample(takeReadings());
+    const readings = takeReadings();
+    const pressures = signals.sample(readings, bound.refusing('http') || bound.refusing('client'));
     const change = ladder.observe(pressures, nowMs, isBusy());
     if (change !== undefined) {
       const rung = RUNGS[change.rung - 1]!;
@@ -135,7 +142,7 @@ export const createOverload = (options: OverloadOptions): Overload => {
         `overload: ${rung} ${kind}`,
       );
     }
-    shed(nowMs, pressures);
+    shed(nowMs, pressures, readings.cpu);
     sampledAtMs = nowMs;
     if (!isEngaged('move_idle')) return;
     const asked = moveIdle();
@@ -172,9 +179,17 @@ export const createOverload = (options: OverloadOptions): Overload => {
       if (isEngaged('refuse_new')) return refused('refuse_new');
       return anonymous && isEngaged('refuse_anonymous') ? refused('refuse_anonymous') : undefined;
     },
-    refusePublish: (source) => (limits[source].admits(clock.monotonicMs()) ? undefined : refused(rungOf[source])),
-    handlePublishing: (source) => limits[source].handleTaken(1),
+    refusePublish(source) {
+      if (!limits[source].admits(clock.monotonicMs())) return refused(rungOf[source]);
+      return bound.admits(source) ? undefined : refused('publish_bound');
+    },
+    handlePublishing(source) {
+      limits[source].handleTaken(1);
+      bound.handleTaken();
+    },
     handlePublished(durationMs) {
+      bound.handleOver(durationMs);
+      if (durationMs === undefined) return;
       publishedCount++;
       publishedMs += durationMs;
     },

@@ -24,8 +24,11 @@ export type Thresholds = Readonly<Record<Signal, number>>;
 export interface Signals {
   /** Shares as of the newest sample. */
   readonly pressures: Pressures;
-  /** Takes a sample; the caller repeats it every `SAMPLE_MS`. */
-  sample(readings: Readings): Pressures;
+  /**
+   * Takes a sample; the caller repeats it every `SAMPLE_MS`.
+   * @param turnsAway publications are refused because they would wait too long: the loop is full, and would be late without
+   */
+  sample(readings: Readings, turnsAway?: boolean): Pressures;
 }
 
 /** Pause between two samples, ms. */
@@ -68,8 +71,8 @@ export const createSignals = (thresholds: Thresholds): Signals => {
     get pressures() {
       return pressures;
     },
-    sample(readings) {
-      const counted = { ...readings, cpu: readings.cpu * lateness(readings.lag) };
+    sample(readings, turnsAway = false) {
+      const counted = { ...readings, cpu: readings.cpu * (turnsAway ? 1 : lateness(readings.lag)) };
       pressures = Object.fromEntries(
         SIGNALS.map((signal) => [signal, shareOf(signal, counted[signal])]),
       ) as unknown as Pressures;

@@ -47,6 +47,14 @@ export const fanOut: RowDefinition = {
     },
     {
       kind: 'lines',
+      title: 'Backlog of fan-out',
+      description:
+        'How late live messages are because there are more than the node can send. 0 while it keeps up; above 50 ms the overload ladder climbs for it.',
+      unit: 's',
+      queries: [{ expr: q.value('weir_fanout_backlog_seconds'), legend: '{{instance}}' }],
+    },
+    {
+      kind: 'lines',
       title: 'Flushes',
       description: 'Flushes of the dispatcher per second.',
       unit: 'ops',

@@ -36,7 +36,7 @@ export const overload: RowDefinition = {
       kind: 'stacked',
       title: 'Turned away',
       description:
-        'Connections and publishes refused by each rung, and idle connections asked to leave. All were told when to come back; publishers that ignore it show here as a rate that does not fall.',
+        'Connections and publishes refused by each rung, or because too many publications were under way (`publish_bound`), and idle connections asked to leave. All were told when to come back; publishers that ignore it show here as a rate that does not fall.',
       unit: 'ops',
       queries: [{ expr: sum(q.rate('weir_overload_refusals_total'), 'rung'), legend: '{{rung}}' }],
     },

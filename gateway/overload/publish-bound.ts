@@ -1,0 +1,108 @@
+// How many publications may be under way at once, so that none of them waits long. Pure: samples are passed in.
+//
+// A full loop takes in whatever arrives and answers it later and later. What is under way is the rate times what each takes,
+// so when publications take too long, the bound is what the node completes in the time they may take. It follows what the
+// node can do by itself, within two samples: with more than a few ms of work waiting the loop never runs dry, so the
+// bound decides how long publications take and not how many there are per second.
+import type { PublishSource } from './overload.ts';
+
+/** Below this share of busy time the loop does not make anything wait: what publications take then is the broker's. */
+const BUSY = 0.8;
+/** Part of a new sample in what the broker takes by itself. */
+const WEIGHT_OF_SAMPLE = 0.3;
+/** What one sample changes the bound by at most. */
+const CHANGE = { from: 0.5, to: 1.5 } as const;
+/** Never fewer: so many take a loop a few ms, and a sample of fewer tells nothing. */
+const MIN_BOUND = 256;
+/** Of the bound, what clients may fill: they are refused before servers. */
+const CLIENT_SHARE = 0.5;
+/** Samples without a refusal after which nothing is bounded any more. */
+const CALM_SAMPLES = 10;
+/** The time they may take follows the signals: shorter the further they are above this, longer below it, by so much per sample. */
+const ALLOWED = { goal: 0.98, gain: 0.5, fall: 0.7, rise: 1.05, leastMs: 10 } as const;
+
+/** What happened to the node since the sample before. */
+export interface BoundSample {
+  readonly elapsedMs: number;
+  /** Share of the time in which the loop had work, 0 to 1. */
+  readonly busy: number;
+  /** The highest of the signals that tell of a full loop, as a share of its threshold. */
+  readonly pressure: number;
+}
+
+export interface PublishBound {
+  /** Whether one more may come. Counts the refusal. */
+  admits(source: PublishSource): boolean;
+  handleTaken(): void;
+  /** One is over: confirmed after so long, ms, or failed. */
+  handleOver(durationMs: number | undefined): void;
+  sample(sample: BoundSample): void;
+  /** Whether somebody of that kind was refused since the sample before the last. */
+  refusing(source: PublishSource): boolean;
+  /** Whether there is a bound. */
+  readonly isBounded: boolean;
+}
+
+/** @param longestMs what publications may take beyond what the broker takes by itself; 0: however long they like */
+export const createPublishBound = (longestMs: number): PublishBound => {
+  let bound = Infinity;
+  let underWay = 0;
+  let done = 0;
+  let doneMs = 0;
+  /** What the broker takes while the loop has time, ms. */
+  let brokerMs = 0;
+  let allowedMs = longestMs;
+  let calmSamples = 0;
+  const refused = { client: 0, http: 0 };
+  let refusedBefore = { ...refused };
+
+  const adapt = (elapsedMs: number, busy: number): void => {
+    if (done === 0) return;
+    const meanMs = doneMs / done;
+    if (busy < BUSY) brokerMs += (meanMs - brokerMs) * WEIGHT_OF_SAMPLE;
+    const mayTakeMs = brokerMs + allowedMs;
+    if (bound === Infinity) {
+      if (busy >= BUSY && meanMs > mayTakeMs) bound = Math.max(MIN_BOUND, (done / elapsedMs) * mayTakeMs);
+      return;
+    }
+    // What is over began a while ago, under another bound: following all the way, the bound would swing.
+    const change = Math.min(CHANGE.to, Math.max(CHANGE.from, Math.sqrt(mayTakeMs / meanMs)));
+    // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
+    if (change < 1 || calmSamples === 0) bound = Math.max(MIN_BOUND, bound * change);
+    if (calmSamples >= CALM_SAMPLES) bound = Infinity;
+  };
+
+  return {
+    admits(source) {
+      if (underWay < (source === 'client' ? bound * CLIENT_SHARE : bound)) return true;
+      refused[source]++;
+      return false;
+    },
+    handleTaken() {
+      underWay++;
+    },
+    handleOver(durationMs) {
+      underWay--;
+      if (durationMs === undefined) return;
+      done++;
+      doneMs += durationMs;
+    },
+    sample({ elapsedMs, busy, pressure }) {
+      if (longestMs === 0) return;
+      calmSamples = refused.client + refused.http > 0 ? 0 : calmSamples + 1;
+      const change = 1 + (ALLOWED.goal - pressure) * ALLOWED.gain;
+      const changedMs = allowedMs * Math.min(ALLOWED.rise, Math.max(ALLOWED.fall, change));
+      allowedMs = Math.min(longestMs, Math.max(ALLOWED.leastMs, changedMs));
+      adapt(elapsedMs, busy);
+      done = 0;
+      doneMs = 0;
+      refusedBefore = { ...refused };
+      refused.client = 0;
+      refused.http = 0;
+    },
+    refusing: (source) => refused[source] + refusedBefore[source] > 0,
+    get isBounded() {
+      return bound !== Infinity;
+    },
+  };
+};
