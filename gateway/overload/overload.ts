@@ -4,10 +4,8 @@ import type { Logger } from '../observability/logger.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { createLadder, type Level, type Pressures, RUNGS, type Rung, type Signal, SIGNALS } from './ladder.ts';
 import { createPublishLimit, type PublishLimit } from './publish-limit.ts';
-import { createPublishBound } from './publish-bound.ts';
+import { createPublishBound, type PublishSource } from './publish-bound.ts';
 import { createSignals, highest, type Readings, SAMPLE_MS, type Thresholds } from './signals.ts';
-
-export type PublishSource = 'http' | 'client';
 
 export interface OverloadOptions {
   readonly clock: Clock;

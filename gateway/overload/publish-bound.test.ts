@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { PublishSource } from './overload.ts';
-import { createPublishBound, type PublishBound } from './publish-bound.ts';
+import { createPublishBound, type PublishBound, type PublishSource } from './publish-bound.ts';
 
 interface Asked {
   readonly pressure?: number;

@@ -4,7 +4,8 @@
 // so when publications take too long, the bound is what the node completes in the time they may take. It follows what the
 // node can do by itself, within two samples: with more than a few ms of work waiting the loop never runs dry, so the
 // bound decides how long publications take and not how many there are per second.
-import type { PublishSource } from './overload.ts';
+
+export type PublishSource = 'http' | 'client';
 
 /** Below this share of busy time the loop does not make anything wait: what publications take then is the broker's. */
 const BUSY = 0.8;
