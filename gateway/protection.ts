@@ -23,7 +23,7 @@ export interface ProtectionOptions {
   readonly connections: Iterable<Connection> & { readonly size: number };
   /** Trims all channel logs together to so much, bytes. */
   readonly shrinkRings: (maxBytes: number) => void;
-  /** How late live messages are because there are more than can be sent, ms. */
+  /** For how long some channel has had more than one flush could take, ms. */
   readonly backlogMs: () => number;
   /** Asks a connection that does nothing to leave. */
   readonly onIdle: IdleMovingOptions['onIdle'];
@@ -45,6 +45,11 @@ export interface Protection {
   close(): void;
 }
 
+/**
+ * What an outbox takes of memory for each byte it holds: the engine appends to a string, which doubles and is copied, and the
+ * allocator cannot use all of what lies between. Measured where clients come and go: `npm run bench -- --scenario budget`.
+ */
+const OUTBOX_FACTOR = 2.5;
 /** Sockets that were told to end and have not left may hold this part of the memory budget; more are cut instead. */
 const CLOSING_PER_BUDGET = 16;
 
@@ -73,7 +78,7 @@ const createLoadMeter = (clock: Clock, hot: HotCounters, loop: EventLoopMeter) =
 
 export const createProtection = (options: ProtectionOptions): Protection => {
   const { config, clock, metrics, logger, loop, connections, shrinkRings, backlogMs, onIdle } = options;
-  const budget = createByteBudget<Connection>(config.memoryBudgetBytes);
+  const budget = createByteBudget<Connection>(config.memoryBudgetBytes, OUTBOX_FACTOR);
   const dismissal = createDismissal(() => metrics.count('weir_budget_relief_total', { measure: 'cut' }));
   const keeping = createBudgetKeeping({ budget, metrics, shrinkRings, dismissal });
   const onCharged = (part: BudgetPart, bytes: number): void => {
@@ -113,8 +118,8 @@ export const createProtection = (options: ProtectionOptions): Protection => {
       const load = readLoad();
       coalescing.take(load);
       return {
-        // Fan-out gives way to the loop: what it cannot send for that is late like what the loop has not read.
-        lag: Math.max(load.lagMs, backlogMs()),
+        // What fan-out cannot send is late like what the loop has not read. One large burst shall not count for long.
+        lag: Math.max(load.lagMs, Math.min(backlogMs(), 2 * config.overloadLagMs)),
         cpu: load.busy,
         memory: process.memoryUsage.rss(),
         buffered: budget.owedBytes - inbound.bytes,
@@ -147,8 +152,9 @@ export const createProtection = (options: ProtectionOptions): Protection => {
       },
       onDismissed: (connection) => dismissal.handleDismissed(connection),
       mayLinger(heldBytes) {
-        if (heldBytes > 0 && closing.sum + heldBytes > config.memoryBudgetBytes / CLOSING_PER_BUDGET) return false;
-        closing.add(heldBytes);
+        const bytes = heldBytes * OUTBOX_FACTOR;
+        if (bytes > 0 && closing.sum + bytes > config.memoryBudgetBytes / CLOSING_PER_BUDGET) return false;
+        closing.add(bytes);
         return true;
       },
     },

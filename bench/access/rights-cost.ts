@@ -9,6 +9,7 @@ import { readClaims } from '../../gateway/access/tokens/claims.ts';
 import { mintToken } from '../../gateway/access/tokens/mint.ts';
 import { loadConfig, namespaceOfChannel } from '../../gateway/config.ts';
 import type { Pinning } from '../pinning.ts';
+import { median } from '../rounds.ts';
 import { type CommandClient, openCommandClient } from './command-client.ts';
 
 /** Eight patterns of which the last covers the channels. */
@@ -32,6 +33,8 @@ const UNLIMITED = {
 const CLIENTS = 8;
 const CHANNELS = 512;
 const ROUNDS = 31;
+/** All commands so often in one measurement: 10 to 30 ms of CPU alone say more about the collector of garbage. */
+const PASSES = 4;
 const WARM_UP_ROUNDS = 4;
 const CHECKS = 200_000;
 
@@ -41,11 +44,16 @@ type Verb = (typeof VERBS)[number];
 export interface RightsCost {
   /** One check with a token of eight patterns of which the last covers the channel, ns. */
   readonly checkNs: number;
-  /** CPU of the node for one command, without and with asking the token, ns: medians of rounds. */
-  readonly commandNs: Readonly<Record<Verb, { readonly without: number; readonly with: number }>>;
+  readonly commands: Readonly<Record<Verb, CommandCost>>;
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+interface CommandCost {
+  /** CPU of the node for one command, without and with asking the token, ns: medians of rounds. */
+  readonly withoutNs: number;
+  readonly withNs: number;
+  /** What asking adds, as a share: the median of the rounds, each compared within itself, since the machine changes between them. */
+  readonly added: number;
+}
 
 /** CPU that all threads of a process have used, ns. */
 const cpuNsOf = async (pid: number): Promise<number> => {
@@ -112,28 +120,36 @@ export const measureRights = async (pinning: Pinning): Promise<RightsCost> => {
   await holder.run(COMMANDS.subscribe);
 
   const nsPerCommand = async (verb: Verb, clients: readonly CommandClient[]): Promise<number> => {
-    const before = await cpuNsOf(node.pid);
-    await Promise.all(clients.map((client) => client.run(COMMANDS[verb])));
-    const used = (await cpuNsOf(node.pid)) - before;
-    if (verb === 'subscribe') await Promise.all(clients.map((client) => client.run(UNSUBSCRIBE)));
-    return used / (clients.length * CHANNELS);
+    let used = 0;
+    for (let pass = 0; pass < PASSES; pass += 1) {
+      const before = await cpuNsOf(node.pid);
+      await Promise.all(clients.map((client) => client.run(COMMANDS[verb])));
+      used += (await cpuNsOf(node.pid)) - before;
+      if (verb === 'subscribe') await Promise.all(clients.map((client) => client.run(UNSUBSCRIBE)));
+    }
+    return used / (clients.length * CHANNELS * PASSES);
   };
 
-  const measure = async (verb: Verb): Promise<{ without: number; with: number }> => {
-    const used: Record<'without' | 'with', number[]> = { without: [], with: [] };
+  const measure = async (verb: Verb): Promise<CommandCost> => {
+    const rounds: { without: number; with: number }[] = [];
     for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round += 1) {
+      const used = { without: 0, with: 0 };
       // Each goes first every other time.
       for (const kind of round % 2 === 0 ? (['without', 'with'] as const) : (['with', 'without'] as const)) {
-        const ns = await nsPerCommand(verb, groups[kind]);
-        if (round >= 0) used[kind].push(ns);
+        used[kind] = await nsPerCommand(verb, groups[kind]);
       }
+      if (round >= 0) rounds.push(used);
     }
-    return { without: median(used.without), with: median(used.with) };
+    return {
+      withoutNs: median(rounds.map(({ without }) => without)),
+      withNs: median(rounds.map((used) => used.with)),
+      added: median(rounds.map((used) => used.with / used.without)) - 1,
+    };
   };
   try {
     return {
       checkNs: checkCost(),
-      commandNs: { subscribe: await measure('subscribe'), publish: await measure('publish') },
+      commands: { subscribe: await measure('subscribe'), publish: await measure('publish') },
     };
   } finally {
     for (const client of [...groups.without, ...groups.with, holder]) client.close();

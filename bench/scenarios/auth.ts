@@ -16,8 +16,9 @@ export const auth: Scenario = {
   figures: [
     { name: 'HS256 connects/s', unit: '/s of a core', better: 'higher', bar: { value: 8_000 } },
     { name: 'ES256 connects/s', unit: '/s of a core', better: 'higher', bar: { value: 4_000 } },
-    { name: 'HS256 overhead over the library', unit: '%', better: 'lower', bar: { value: 15 } },
-    { name: 'ES256 overhead over the library', unit: '%', better: 'lower', bar: { value: 15 } },
+    // The other way to the bar: where the library itself allows no such rates, 15 % over it are enough.
+    { name: 'HS256 overhead over the library', unit: '%', better: 'lower' },
+    { name: 'ES256 overhead over the library', unit: '%', better: 'lower' },
     { name: 'rights check of a subscription', unit: '%', better: 'lower', bar: { value: 3 } },
     { name: 'rights check of a publication', unit: '%', better: 'lower', bar: { value: 3 } },
   ],
@@ -75,17 +76,17 @@ export const auth: Scenario = {
       say(`${family}: library ${rates.library.toFixed(0)}/s, Weir ${rates.weir.toFixed(0)}/s`);
     }
 
-    const { checkNs, commandNs } = await measureRights(pinning);
+    const { checkNs, commands } = await measureRights(pinning);
     for (const verb of VERBS) {
-      const { without, with: checked } = commandNs[verb];
-      figures[`rights check of a ${NOUN_OF[verb]}`] = Math.max(0, (checked / without - 1) * 100);
+      const { withoutNs, withNs, added } = commands[verb];
+      figures[`rights check of a ${NOUN_OF[verb]}`] = Math.max(0, added * 100);
       const perCore = (ns: number): number => round(1e9 / ns);
       rows.push(
-        { what: `${verb}, allowed to everyone by the namespace`, '/s of a core': perCore(without) },
+        { what: `${verb}, allowed to everyone by the namespace`, '/s of a core': perCore(withoutNs) },
         {
           what: `${verb}, allowed by a token with 8 patterns`,
-          '/s of a core': perCore(checked),
-          note: `${round(checked)} ns each; the check alone takes ${round(checkNs)} ns, ${round((checkNs / checked) * 100, 1)} %`,
+          '/s of a core': perCore(withNs),
+          note: `${round(withNs)} ns each; the check alone takes ${round(checkNs)} ns, ${round((checkNs / withNs) * 100, 1)} %`,
         },
       );
     }

@@ -15,8 +15,8 @@ import {
 import type { BenchServer } from '../servers.ts';
 
 const MiB = 1024 * 1024;
-const BUDGET_BYTES = 64 * MiB;
-const SLOW = 2_000;
+const BUDGET_BYTES = 128 * MiB;
+const SLOW = 4_000;
 /** Of three slow clients one reads nothing, one a little, one half of what is published. Bytes per second. */
 const PACES = [0, 4_000, 100_000] as const;
 const READERS = 100;
@@ -33,10 +33,10 @@ const rssOf = async (pid: number): Promise<number> => {
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024;
 };
 
-const readers = ({ load }: Measuring, server: BenchServer, seconds: number): Promise<LoadResult> =>
+const readers = ({ load }: Measuring, server: BenchServer, seconds: number, count = READERS): Promise<LoadResult> =>
   load({
-    ...baseLoad(server, READERS),
-    sampleEvery: 5,
+    ...baseLoad(server, count),
+    sampleEvery: count / 20,
     publish: {
       path: '/v1/publish',
       headers: server.publishHeaders,
@@ -73,10 +73,12 @@ export const budget: Scenario = {
   servers: ['weir-memory'],
   figures: [
     { name: 'RSS over the baseline against the budget', unit: '', better: 'lower', bar: { value: 1.1 } },
-    { name: 'p99 of readers against none slow', unit: '', better: 'lower', bar: { value: 1.3 } },
+    { name: 'p99 of readers against all keeping up', unit: '', better: 'lower', bar: { value: 1.3 } },
   ],
   env: {
     WEIR_MEMORY_BUDGET_BYTES: String(BUDGET_BYTES),
+    // What the clients may leave unfinished is reserved out of the budget: small, so that most of it is theirs to owe.
+    WEIR_MAX_FRAME_BYTES: '4096',
     // Those who were closed come back at once, and shall.
     WEIR_OVERLOAD_BUFFERED_PERCENT: '0',
   },
@@ -85,7 +87,6 @@ export const budget: Scenario = {
     const seconds = depth === 'quick' ? SECONDS / 2 : SECONDS;
     // Warms the heap up, so that its growth is not taken for the clients'.
     await readers(measuring, server, WARM_UP_SECONDS);
-    const alone = await readers(measuring, server, WARM_UP_SECONDS);
     const slow = holdSlowReaders({
       ...baseLoad(server, 0),
       holdMs: CONNECT_MS + (seconds + 3) * 1000,
@@ -100,6 +101,8 @@ export const budget: Scenario = {
       watch(server, seconds * 400, ended.signal),
     ]);
     const groups = await slow;
+    // A flush to as many takes its time whether they read or not.
+    const allKeepUp = await readers(measuring, server, WARM_UP_SECONDS, READERS + SLOW);
     const metrics = (await server.metrics?.()) ?? '';
     const relief = (measure: string): number => sample(metrics, 'weir_budget_relief_total', `measure="${measure}"`);
     const growth = (watched.mostRss - baseline) / BUDGET_BYTES;
@@ -116,7 +119,7 @@ export const budget: Scenario = {
         closed: relief('closed'),
         cut: relief('cut'),
         'readers p99 ms': round(run.latency.p99Ms, 1),
-        'without slow ones ms': round(alone.latency.p99Ms, 1),
+        'when all keep up ms': round(allKeepUp.latency.p99Ms, 1),
         missing: run.missing,
         'server CPU': round(serverCpu(run), 2),
         'loader CPU': round(run.loaderCpu, 2),
@@ -132,11 +135,16 @@ export const budget: Scenario = {
       })),
     ];
     // One that ended early has seen no plateau.
-    const isComplete = run.missing === 0 && run.closed === 0 && run.refused === 0 && run.published === RATE * seconds;
+    const isComplete =
+      run.missing === 0 &&
+      run.closed === 0 &&
+      run.refused === 0 &&
+      run.published === RATE * seconds &&
+      allKeepUp.missing === 0;
     const figures = {
       'RSS over the baseline against the budget': growth,
-      'p99 of readers against none slow': run.latency.p99Ms / alone.latency.p99Ms,
+      'p99 of readers against all keeping up': run.latency.p99Ms / allKeepUp.latency.p99Ms,
     };
-    return { rows, figures: isComplete ? figures : {}, runs: [alone, run] };
+    return { rows, figures: isComplete ? figures : {}, runs: [run, allKeepUp] };
   },
 };

@@ -66,14 +66,17 @@ const unauthorized = (presented: boolean): HttpAnswer => {
 /** More delays than there are; beyond, the answers are made anew. */
 const MAX_SHED_ANSWERS = 2048;
 
-/** Answers to publishers that are shed, each written once: shedding has to cost less than serving. */
+/**
+ * Answers to publishers that are shed, each written once: shedding has to cost less than serving. Promised, so that they leave in turn
+ * with the others: one that is answered at once asks again at once.
+ */
 const createShedAnswers = () => {
-  const byDelay = new Map<number, HttpAnswer>();
-  return (retryAfterMs: number): HttpAnswer => {
+  const byDelay = new Map<number, Promise<HttpAnswer>>();
+  return (retryAfterMs: number): Promise<HttpAnswer> => {
     let answer = byDelay.get(retryAfterMs);
     if (answer === undefined) {
       if (byDelay.size >= MAX_SHED_ANSWERS) byDelay.clear();
-      answer = problem('overloaded', 'the node sheds publishes', { retryAfterMs });
+      answer = Promise.resolve(problem('overloaded', 'the node sheds publishes', { retryAfterMs }));
       byDelay.set(retryAfterMs, answer);
     }
     return answer;
@@ -139,7 +142,7 @@ export const serveApi = (app: TemplatedApp, routes: readonly ApiRoute[], options
   const admit = (
     entry: ApiRoute,
     head: RequestHead,
-  ): HttpAnswer | ((body: Buffer) => HttpAnswer | Promise<HttpAnswer>) => {
+  ): HttpAnswer | Promise<HttpAnswer> | ((body: Buffer) => HttpAnswer | Promise<HttpAnswer>) => {
     if (entry.access === 'public') return (body) => answerOf(() => entry.handle({ ...head, body }));
     const address = clientAddress(head.remoteAddress, head.realIpHeader);
     const key = authenticate(head, address);

@@ -44,7 +44,7 @@ export interface Publishing {
 export interface PublishLoad {
   handlePublishing(source: PublishOrder['source']): void;
   /** It was confirmed after so long, ms, or failed. */
-  handlePublished(durationMs: number | undefined): void;
+  handlePublished(source: PublishOrder['source'], durationMs: number | undefined): void;
 }
 
 /** On an ephemeral channel there is no position; the nodes that listen were told, and nobody remembers message ids. */
@@ -103,7 +103,7 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
           : await broker.publish({ channel, body, timeMs, key, messageId, history: namespace.history });
       const durationMs = clock.monotonicMs() - startedMs;
       isUnderWay = false;
-      load.handlePublished(durationMs);
+      load.handlePublished(source, durationMs);
       metrics.observe('weir_publish_duration_seconds', durationMs / 1000);
       if (result.duplicate) metrics.count('weir_publications_duplicate_total');
       else {
@@ -112,7 +112,7 @@ export const createPublishing = ({ broker, namespaceOf, metrics, clock, load }: 
       }
       return result;
     } catch (thrown) {
-      if (isUnderWay) load.handlePublished(undefined);
+      if (isUnderWay) load.handlePublished(source, undefined);
       countFailure(thrown);
       throw thrown;
     }

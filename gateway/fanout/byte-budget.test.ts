@@ -13,8 +13,8 @@ interface Client extends Debtor {
   parked: boolean;
 }
 
-const setUp = (maxBytes = MAX_BYTES) => {
-  const budget = createByteBudget<Client>(maxBytes);
+const setUp = (maxBytes = MAX_BYTES, outboxFactor = 1) => {
+  const budget = createByteBudget<Client>(maxBytes, outboxFactor);
   const client = (name: number): Client => ({ name, heldBytes: 0, parked: false });
   return { budget, client };
 };
@@ -33,6 +33,19 @@ describe('the byte budget', () => {
     budget.forget(one);
     budget.forget(one);
     expect([budget.bytes, budget.outboxBytes]).toEqual([1230, 200]);
+  });
+
+  it('counts an outbox by its factor, whoever is to go included', () => {
+    const { budget, client } = setUp(1000, 2.5);
+    const clients = [client(1), client(2), client(3)];
+    for (const [index, one] of clients.entries()) budget.settle(one, 100 + 40 * index);
+    expect([budget.outboxBytes, budget.owedBytes]).toEqual([1050, 1050]);
+    // 150 over the low mark: the largest alone, whose 180 bytes cost 450.
+    expect(budget.relieve().dismiss).toEqual([clients[2]]);
+    budget.forget(clients[2]!);
+    expect(budget.outboxBytes).toBe(600);
+    for (const one of clients) budget.forget(one);
+    expect(budget.bytes).toBe(0);
   });
 
   it('shrinks channel logs and nothing else while clients owe little', () => {

@@ -5,7 +5,8 @@
 // first *dismissed*: it gets nothing more and has the chance to drain and to hear why. If the budget is passed again
 // meanwhile it is cut, because memory that nobody takes is given back by nothing else.
 //
-// An outbox counts with the most it ever held: the engine keeps that memory until the socket closes (engine trap).
+// An outbox counts with the most it ever held: the engine keeps that memory until the socket closes (engine trap). And it counts
+// for more than it held, by a factor that the caller knows.
 
 /** Somebody whose outbox counts. The field belongs to the budget. */
 export interface Debtor {
@@ -37,6 +38,7 @@ export interface ByteBudget<D extends Debtor> {
   readonly bytes: number;
   /** All but channel logs and those who are leaving: what only clients can give back. */
   readonly owedBytes: number;
+  /** What outboxes cost. */
   readonly outboxBytes: number;
   bytesOf(part: BudgetPart): number;
   /** What channel logs may keep now, bytes: at most half of the budget, and no more than clients leave of it. */
@@ -67,7 +69,8 @@ const CLASSES_PER_DOUBLING = 4;
 const CLASSES = 53 * CLASSES_PER_DOUBLING + 1;
 const classOf = (bytes: number): number => Math.floor(Math.log2(Math.max(1, bytes)) * CLASSES_PER_DOUBLING);
 
-export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget<D> => {
+/** @param outboxFactor what an outbox costs for each byte it held at most */
+export const createByteBudget = <D extends Debtor>(maxBytes: number, outboxFactor: number): ByteBudget<D> => {
   const parts = Object.fromEntries(BUDGET_PARTS.map((part) => [part, 0])) as Record<BudgetPart, number>;
   const debtors = new Set<D>();
   const dismissed = new Set<D>();
@@ -84,7 +87,7 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
     if (bytes <= 0) return [];
     // Only those near the top are sorted: this runs ten times a second with everybody in it while a node is full.
     const sums = new Float64Array(CLASSES);
-    for (const { heldBytes } of among) sums[classOf(heldBytes)]! += heldBytes;
+    for (const { heldBytes } of among) sums[classOf(heldBytes)]! += heldBytes * outboxFactor;
     let least = CLASSES - 1;
     for (let sum = sums[least]!; sum < bytes && least > 0; sum += sums[least]!) least--;
     const found: D[] = [];
@@ -92,7 +95,7 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
     const candidates = among.filter(({ heldBytes }) => classOf(heldBytes) >= least);
     for (const debtor of candidates.sort((a, b) => b.heldBytes - a.heldBytes)) {
       if (sum >= bytes) break;
-      sum += debtor.heldBytes;
+      sum += debtor.heldBytes * outboxFactor;
       found.push(debtor);
     }
     return found;
@@ -126,10 +129,10 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
       if (more <= 0) return;
       if (debtor.heldBytes === 0) debtors.add(debtor);
       debtor.heldBytes = bytes;
-      outboxBytes += more;
+      outboxBytes += more * outboxFactor;
     },
     forget(debtor) {
-      outboxBytes -= debtor.heldBytes;
+      outboxBytes -= debtor.heldBytes * outboxFactor;
       debtor.heldBytes = 0;
       debtors.delete(debtor);
       dismissed.delete(debtor);
@@ -143,7 +146,7 @@ export const createByteBudget = <D extends Debtor>(maxBytes: number): ByteBudget
       const park = largest(present(), owedNow - maxBytes * PARK_FROM);
       if (owedNow <= maxBytes) return { ringBytes, park, dismiss: [], cut: [] };
       const cut = [...dismissed];
-      const left = owedNow - cut.reduce((sum, { heldBytes }) => sum + heldBytes, 0);
+      const left = owedNow - cut.reduce((sum, { heldBytes }) => sum + heldBytes * outboxFactor, 0);
       const dismiss = largest(present(), left > maxBytes ? left - maxBytes * LOW : 0);
       for (const debtor of dismiss) dismissed.add(debtor);
       return { ringBytes, park, dismiss, cut };

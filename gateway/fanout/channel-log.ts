@@ -118,14 +118,6 @@ export class ChannelLog {
     return this.entries.slice(fromSeq - this.firstSeq, toSeq - this.firstSeq);
   }
 
-  /** Time over which what follows `fromSeq` was published, ms, by the clocks of those who took it. */
-  spanMs(fromSeq: number): number {
-    const oldest = this.entries[fromSeq - this.firstSeq];
-    const newest = this.entries.at(-1);
-    if (oldest === undefined || newest === undefined || isGap(oldest) || isGap(newest)) return 0;
-    return Math.max(0, newest.timeMs - oldest.timeMs);
-  }
-
   /** Where a cursor at `seq` stands: everything before it was delivered or reported. */
   positionAt(seq: number): ChannelPosition {
     if (seq === this.nextSeq) return { epoch: this.epoch, offset: this.head };

@@ -135,9 +135,9 @@ export class ChannelState {
   incomplete = false;
   /** The frame that the flush in progress sends. */
   frame: BatchFrame | null = null;
-  /** Up to here every live subscription has been served, is part of the flush in progress, or returns. */
+  /** Up to here every live subscription has been served, is part of the flush in progress, or returns; some are beyond. */
   flushedSeq = 0;
-  /** Up to here every live subscription was served, those that return apart. */
+  /** Up to here at least every live subscription was served, those that return apart. */
   sentSeq = 0;
   /** Fixed wait before a flush, ms; undefined: as long as the load of the node asks for. */
   readonly coalesceMs: number | undefined;

@@ -170,21 +170,38 @@ describe('the dispatcher', () => {
     expect(flooded.sentSeq).toBeLessThan(flooded.log.nextSeq);
   });
 
-  it('tells how late it is when there is more than it can send, and that it is over', async () => {
-    setUp();
+  it('tells for how long there has been more than it can send, until that is over', async () => {
+    const { publish } = setUp();
     const channel = channelOf('c');
     largeAudience(channel);
-    const publications = publicationsOf(1, 3_000).map((publication) => ({
-      ...publication,
-      timeMs: publication.offset,
-    }));
-    channel.log.append({ channel: 'c', epoch: 'e', publications });
-    dispatcher!.markDirty(channel);
-    await until(() => channel.flushedSeq > 0);
-    expect(channel.flushedSeq).toBeLessThan(3_000);
-    expect(dispatcher!.backlogMs).toBe(3_000 - (channel.flushedSeq + 1));
+    publish(channel, 1, 3_000);
+    expect(dispatcher!.backlogMs).toBe(0);
+    await until(() => channel.sentSeq > 0);
+    const seen: number[] = [];
+    while (channel.sentSeq < 2_000) {
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(dispatcher!.backlogMs);
+    }
+    // In each turn of the loop, not only in that in which a flush begins.
+    expect(seen.length).toBeGreaterThan(5);
+    expect(seen.slice(0, -1).every((ms, index) => ms > 0 && (index === 0 || ms > seen[index - 1]!))).toBe(true);
     await until(() => channel.sentSeq === 3_000);
     expect(dispatcher!.backlogMs).toBe(0);
+  });
+
+  it('gives a socket that holds something one flush also after a flush of several slices', async () => {
+    const { publish } = setUp();
+    const channel = channelOf('c');
+    largeAudience(channel);
+    const holding = createTestSubscriber();
+    holding.buffered = 40_000;
+    listen(channel, holding);
+    publish(channel, 1, 1);
+    await until(() => channel.sentSeq === 1);
+    holding.parked = false;
+    publish(channel, 2, 2);
+    await until(() => channel.sentSeq === 2);
+    expect(offsets(holding)).toEqual([1, 2]);
   });
 
   it('lets the loop turn between the flushes of a burst', async () => {

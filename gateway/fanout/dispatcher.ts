@@ -2,7 +2,7 @@
 //
 // A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
 // listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
-// audience never holds the event loop longer than SLICE_MS plus one connection. A cursor moves only when its frame was
+// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or as long as everything else did. A cursor moves only when its frame was
 // handed over. What arrives during a flush is added to the frames of those who have not been served, between two slices;
 // the next flush brings it to the others, whose cursors say what they lack. So a message waits for one round through the
 // audience, not for the rest of one and then another.
@@ -15,8 +15,8 @@ import { type ChannelState, park, type Subscriber, type Subscription } from './c
 /** Longest time that is sent before the event loop turns, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
 const SLICE_MS = 3;
 /**
- * Where a turn of the loop takes longer than that with other things, sending may take as long as these: who publishes more than
- * is sent out would be told that all is well, and the log would grow. Never longer than this, ms.
+ * Where a turn of the loop takes longer than that with other things, sending may take as long as these: else a loop that is full of
+ * publishing would send ever later what it accepts, and the log would grow. Never longer than this, ms.
  */
 const MAX_SLICE_MS = 30;
 /** Connections between two looks at the clock. */
@@ -48,7 +48,7 @@ export interface Dispatcher {
   markDirty(channel: ChannelState): void;
   /** Delay of the newest flush, ms. */
   readonly currentDelayMs: number;
-  /** Over how long what does not fit into the flush in progress was published, ms: how late fan-out is. 0 while it keeps up. */
+  /** For how long some channel has had more than one flush could take, ms; 0 while fan-out keeps up. */
   readonly backlogMs: number;
   /** Ends timers; nothing is sent afterwards. */
   close(): void;
@@ -72,6 +72,10 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   let flushing: ChannelState[] = [];
   /** Of these, channels whose log has more than the flush in progress takes. */
   let cut: ChannelState[] = [];
+  /** Since when there has been one, monotonic ms. */
+  let cutSinceMs: number | undefined;
+  /** Of these, channels whose log grew since the flush took from it. */
+  const grown = new Set<ChannelState>();
   /** Whether the flush in progress brings the rest of a burst. */
   let bringsRest = false;
   let restIsDue = false;
@@ -183,11 +187,12 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
 
   /** Those who are still to be served get what came since the flush began, as far as one frame may hold it. */
   const extendFrames = (): void => {
-    for (const channel of flushing) {
-      const { frame, log, name } = channel;
-      if (!channel.dirty || channel.status === 'closed' || frame === null || frame.isFull) continue;
-      if (frame.toSeq < log.nextSeq) channel.frame = new BatchFrame(name, log, frame.fromSeq, MAX_FRAME_BYTES);
+    for (const channel of grown) {
+      const { frame, log, name, status } = channel;
+      if (frame === null || status === 'closed') continue;
+      channel.frame = new BatchFrame(name, log, frame.fromSeq, MAX_FRAME_BYTES);
     }
+    grown.clear();
   };
 
   const begin = (): void => {
@@ -209,6 +214,9 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     flushing = [];
     audience = [];
     next = 0;
+    grown.clear();
+    if (cut.length === 0) cutSinceMs = undefined;
+    else cutSinceMs ??= clock.monotonicMs();
     hot.flushes++;
     hot.flushingMs += spentMs;
     metrics.observe('weir_flush_duration_seconds', spentMs / 1000);
@@ -217,7 +225,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
 
   /** The rest of a burst does not wait for the coalescing. */
   const takeRest = (): void => {
-    due.push(...cut);
+    if (cut.length === 0) return;
+    due = due.concat(cut);
     cut = [];
     restIsDue = true;
   };
@@ -250,7 +259,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     setImmediate(() => {
       hasYielded = false;
       if (state === 'closed') return;
-      takeRest();
+      if (state === 'idle') takeRest();
       work(turnOf(clock.monotonicMs() - yieldedMs));
     });
   };
@@ -278,7 +287,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     currentDelayMs = delayMs();
     after(currentDelayMs, () => {
       isScheduled = false;
-      due.push(...dirty);
+      due = due.concat(dirty);
       dirty = [];
     });
   };
@@ -292,7 +301,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     }
     waiting.set(ms, [channel]);
     after(ms, () => {
-      due.push(...waiting.get(ms)!);
+      due = due.concat(waiting.get(ms)!);
       waiting.delete(ms);
     });
   };
@@ -300,11 +309,13 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** A flush that is full gains nothing by waiting. */
   const hasten = (channel: ChannelState): void => {
     channel.takenBytes = channel.log.appendedBytes;
-    after(0, () => due.push(channel));
+    due.push(channel);
+    yieldTurn();
   };
 
   return {
     markDirty(channel) {
+      if (channel.frame !== null && !channel.frame.isFull) grown.add(channel);
       if (channel.dirty && channel.log.appendedBytes - channel.takenBytes > MAX_FRAME_BYTES) hasten(channel);
       if (channel.dirty) return;
       channel.dirty = true;
@@ -317,7 +328,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       return currentDelayMs;
     },
     get backlogMs() {
-      return Math.max(0, ...cut.map(({ log, flushedSeq }) => log.spanMs(flushedSeq)));
+      return cutSinceMs === undefined ? 0 : clock.monotonicMs() - cutSinceMs;
     },
     close() {
       state = 'closed';

@@ -49,7 +49,7 @@ export interface Fanout {
   handleDrain(subscriber: Subscriber): void;
   /** Delay of the newest flush, ms. */
   readonly currentDelayMs: number;
-  /** How late live messages are because there are more than can be sent, ms. */
+  /** For how long some channel has had more than one flush could take, ms; 0 while fan-out keeps up. */
   readonly backlogMs: number;
   /** What the channel logs keep, bytes. */
   readonly ringBytes: number;

@@ -167,7 +167,7 @@ export const metricDeclarations = {
   weir_flushes_total: counter('Flushes of the dispatcher.'),
   weir_coalesce_delay_seconds: gauge('Delay the dispatcher currently waits before a flush.'),
   weir_fanout_backlog_seconds: gauge(
-    'How late live messages are because there are more than can be sent; 0 while fan-out keeps up. Counts as lag in the overload signals.',
+    'For how long some channel has had more than one flush could take; 0 while fan-out keeps up. Counts as lag in the overload signals.',
   ),
   weir_outbox_bytes: gauge('Bytes buffered for sockets beyond the kernel, sampled at scrape.'),
 

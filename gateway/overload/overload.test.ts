@@ -121,7 +121,7 @@ describe('who may publish', () => {
     let underWay = 0;
     const exchange = (): void => {
       underWay += publishes('http', 1_000);
-      for (let count = 0; count < 500 && underWay > 0; count++, underWay--) overload.handlePublished(200);
+      for (let count = 0; count < 500 && underWay > 0; count++, underWay--) overload.handlePublished('http', 200);
     };
     pass(2, exchange);
     expect(overload.rung()).toBe(0);
@@ -135,6 +135,29 @@ describe('who may publish', () => {
     });
     expect(overload.rung()).toBe(8);
     expect([...reasons]).toEqual(['cpu']);
+  });
+
+  it('does not shed publishes of servers for a flood by clients', () => {
+    // A node that completes 200 per sample, asked for 1 000 by clients and for 20 by servers.
+    let waiting = 0;
+    let refusedServers = 0;
+    const levels: number[] = [];
+    pass(600, () => {
+      const servers = publishes('http', 20);
+      refusedServers += 20 - servers;
+      waiting += servers;
+      const clients = publishes('client', 1_000);
+      waiting += clients;
+      readings = { ...readings, lag: 2, cpu: Math.min(1, waiting / 200) };
+      const done = Math.min(200, waiting);
+      const waitedMs = (SAMPLE_MS * waiting) / 200;
+      for (let count = 0; count < done; count++)
+        overload.handlePublished(count < servers ? 'http' : 'client', waitedMs);
+      waiting -= done;
+      levels.push(overload.rung());
+    });
+    expect(Math.max(...levels)).toBe(7);
+    expect(refusedServers).toBe(0);
   });
 
   it('lets everybody in again, in reverse order, when fewer come', () => {
@@ -210,7 +233,7 @@ describe('what it tells', () => {
   });
 
   it('the broker as a signal: the mean of what it took, and nothing while nobody publishes', () => {
-    pass(50, () => [400, 1000].forEach((ms) => overload.handlePublished(ms)));
+    pass(50, () => [400, 1000].forEach((ms) => overload.handlePublished('http', ms)));
     expect(overload.rung()).toBe(8);
     expect(overload.state().reasons).toEqual(['broker']);
     pass(1000);

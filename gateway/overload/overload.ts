@@ -53,7 +53,7 @@ export interface Overload {
   /** A publication was handed to the broker. */
   handlePublishing(source: PublishSource): void;
   /** The broker confirmed it after so long, ms, or it failed. */
-  handlePublished(durationMs: number | undefined): void;
+  handlePublished(source: PublishSource, durationMs: number | undefined): void;
   /** One sample; repeated by `start`. */
   tick(): void;
   start(): void;
@@ -105,15 +105,17 @@ export const createOverload = (options: OverloadOptions): Overload => {
 
   const shed = (nowMs: number, pressures: Pressures, busy: number): void => {
     const elapsedMs = Math.max(1, nowMs - sampledAtMs);
-    const full = { ...pressures, lag: pressures.lag / LAG_GOAL };
-    bound.sample({ elapsedMs, busy, pressure: full.lag });
-    // What clients buffer is none of the publishers' doing, and a full loop is the the bound's matter where there is one.
-    const pressure = highest({ ...(bound.isBounded ? { ...pressures, cpu: 0 } : full), buffered: 0 });
+    // What clients buffer is none of the publishers' doing.
+    const pressing = { ...pressures, buffered: 0, lag: pressures.lag / LAG_GOAL };
+    bound.sample({ elapsedMs, busy, pressure: pressing.lag });
+    const pressure = highest(pressing);
+    // For servers a full loop is the bound's matter where there is one: it holds the node where it is just full.
+    const pressureOfServers = bound.isBounded ? highest({ ...pressures, buffered: 0, cpu: 0 }) : pressure;
     for (const source of ['client', 'http'] as const) {
       if (isEngaged(rungOf[source])) limits[source].engage(nowMs);
       else limits[source].release();
     }
-    limits.http.sample(elapsedMs, pressure, true);
+    limits.http.sample(elapsedMs, pressureOfServers, true);
     // Clients are refused first, so they are let in again last.
     limits.client.sample(elapsedMs, pressure, !limits.http.refusing);
   };
@@ -123,10 +125,14 @@ export const createOverload = (options: OverloadOptions): Overload => {
       (source) => RUNGS[ladder.level - 1] === rungOf[source] && (limits[source].refusing || bound.refusing(source)),
     );
 
+  /** Refusing clients is no reason to go beyond the rung that refuses clients. */
+  const turnsAway = (): boolean =>
+    bound.refusing('http') || (bound.refusing('client') && !isEngaged('refuse_client_publishes'));
+
   const tick = (): void => {
     const nowMs = clock.monotonicMs();
     const readings = takeReadings();
-    const pressures = signals.sample(readings, bound.refusing('http') || bound.refusing('client'));
+    const pressures = signals.sample(readings, turnsAway());
     const change = ladder.observe(pressures, nowMs, isBusy());
     if (change !== undefined) {
       const rung = RUNGS[change.rung - 1]!;
@@ -183,10 +189,10 @@ export const createOverload = (options: OverloadOptions): Overload => {
     },
     handlePublishing(source) {
       limits[source].handleTaken(1);
-      bound.handleTaken();
+      bound.handleTaken(source);
     },
-    handlePublished(durationMs) {
-      bound.handleOver(durationMs);
+    handlePublished(source, durationMs) {
+      bound.handleOver(source, durationMs);
       if (durationMs === undefined) return;
       publishedCount++;
       publishedMs += durationMs;

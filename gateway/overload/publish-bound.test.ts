@@ -28,13 +28,13 @@ const createNode = (bound: PublishBound, perMs: number, brokerMs = 1) => {
         for (let asked = 0; asked < ask; asked++) {
           if (!bound.admits(source)) refusals++;
           else {
-            bound.handleTaken();
+            bound.handleTaken(source);
             waiting.push(nowMs);
           }
         }
         for (credit += capacity; credit >= 1 && (waiting[0] ?? Infinity) <= nowMs - brokerMs; credit--) {
           const durationMs = nowMs - waiting.shift()!;
-          bound.handleOver(durationMs);
+          bound.handleOver(source, durationMs);
           durations.push(durationMs);
           done++;
         }
@@ -122,21 +122,58 @@ describe('the bound of publications under way', () => {
     expect(bound.refusing('http')).toBe(false);
     let servers = 0;
     while (bound.admits('http')) {
-      bound.handleTaken();
+      bound.handleTaken('http');
       servers++;
     }
     expect(servers).toBeGreaterThan(256);
     expect(bound.admits('client')).toBe(false);
   });
 
+  it('leaves clients a part however much servers publish', () => {
+    const { bound, node } = setUp(10);
+    node.run(20, 20);
+    node.run(3, 0);
+    while (bound.admits('http')) bound.handleTaken('http');
+    let clients = 0;
+    for (; bound.admits('client'); clients++) bound.handleTaken('client');
+    expect(clients).toBeGreaterThan(10);
+    expect(clients).toBeLessThan(100);
+  });
+
+  it('does not hold a node down for a broker that became slow while the loop is busy', () => {
+    const bound = createPublishBound(LONGEST_MS);
+    let waiting: number[] = [];
+    let taken = 0;
+    for (let sample = 0; sample < 200; sample++) {
+      if (sample === 100) taken = 0;
+      // It takes 400 ms whatever is under way, and 1 000 are asked for in each sample.
+      const over = waiting.filter((since) => since <= sample - 4);
+      waiting = waiting.filter((since) => since > sample - 4);
+      for (const since of over) bound.handleOver('http', (sample - since) * SAMPLE_MS);
+      for (let asked = 0; asked < 1_000 && bound.admits('http'); asked++, taken++) {
+        bound.handleTaken('http');
+        waiting.push(sample);
+      }
+      bound.sample({ elapsedMs: SAMPLE_MS, busy: 0.9, pressure: 0.5 });
+    }
+    expect(taken / 100).toBeGreaterThan(900);
+  });
+
+  it('ends also when those under way fail, or nobody publishes any more', () => {
+    const { bound, node } = setUp(10);
+    node.run(20, 20);
+    for (let sample = 0; sample < 12; sample++) bound.sample({ elapsedMs: SAMPLE_MS, busy: 0, pressure: 0 });
+    expect(bound.isBounded).toBe(false);
+  });
+
   it('counts one that failed as over', () => {
     const { bound, node } = setUp(10);
     node.run(20, 20);
     node.run(3, 0);
-    while (bound.admits('http')) bound.handleTaken();
-    for (let failed = 0; failed < 10; failed++) bound.handleOver(undefined);
+    while (bound.admits('http')) bound.handleTaken('http');
+    for (let failed = 0; failed < 10; failed++) bound.handleOver('http', undefined);
     let more = 0;
-    for (; bound.admits('http'); more++) bound.handleTaken();
+    for (; bound.admits('http'); more++) bound.handleTaken('http');
     expect(more).toBe(10);
   });
 

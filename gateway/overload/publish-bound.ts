@@ -2,8 +2,8 @@
 //
 // A full loop takes in whatever arrives and answers it later and later. What is under way is the rate times what each takes,
 // so when publications take too long, the bound is what the node completes in the time they may take. It follows what the
-// node can do by itself, within two samples: with more than a few ms of work waiting the loop never runs dry, so the
-// bound decides how long publications take and not how many there are per second.
+// node can do by itself, within two samples: with more than a few ms of work waiting the loop never runs dry, so where the
+// loop is what makes them wait, the bound decides how long publications take and not how many there are per second.
 
 export type PublishSource = 'http' | 'client';
 
@@ -15,8 +15,12 @@ const WEIGHT_OF_SAMPLE = 0.3;
 const CHANGE = { from: 0.5, to: 1.5 } as const;
 /** Never fewer: so many take a loop a few ms, and a sample of fewer tells nothing. */
 const MIN_BOUND = 256;
-/** Of the bound, what clients may fill: they are refused before servers. */
-const CLIENT_SHARE = 0.5;
+/** Of the bound, up to where all under way together may fill it before this kind is refused: clients before servers. */
+const SHARE = { client: 0.5, http: 1 } as const;
+/** Of the bound, what this kind may have under way whatever the other has. */
+const OWN = { client: 1 / 16, http: 0.5 } as const;
+/** Samples at the lowest bound after which what publications take is the broker's. */
+const STUCK_SAMPLES = 5;
 /** Samples without a refusal after which nothing is bounded any more. */
 const CALM_SAMPLES = 10;
 /** The time they may take follows the signals: shorter the further they are above this, longer below it, by so much per sample. */
@@ -27,16 +31,16 @@ export interface BoundSample {
   readonly elapsedMs: number;
   /** Share of the time in which the loop had work, 0 to 1. */
   readonly busy: number;
-  /** The highest of the signals that tell of a full loop, as a share of its threshold. */
+  /** How late the loop is, as a share of what it is to be at most. */
   readonly pressure: number;
 }
 
 export interface PublishBound {
   /** Whether one more may come. Counts the refusal. */
   admits(source: PublishSource): boolean;
-  handleTaken(): void;
+  handleTaken(source: PublishSource): void;
   /** One is over: confirmed after so long, ms, or failed. */
-  handleOver(durationMs: number | undefined): void;
+  handleOver(source: PublishSource, durationMs: number | undefined): void;
   sample(sample: BoundSample): void;
   /** Whether somebody of that kind was refused since the sample before the last. */
   refusing(source: PublishSource): boolean;
@@ -47,20 +51,26 @@ export interface PublishBound {
 /** @param longestMs what publications may take beyond what the broker takes by itself; 0: however long they like */
 export const createPublishBound = (longestMs: number): PublishBound => {
   let bound = Infinity;
-  let underWay = 0;
+  const underWay = { client: 0, http: 0 };
   let done = 0;
   let doneMs = 0;
   /** What the broker takes while the loop has time, ms. */
   let brokerMs = 0;
   let allowedMs = longestMs;
   let calmSamples = 0;
+  let stuckSamples = 0;
   const refused = { client: 0, http: 0 };
   let refusedBefore = { ...refused };
 
   const adapt = (elapsedMs: number, busy: number): void => {
+    if (calmSamples >= CALM_SAMPLES) bound = Infinity;
     if (done === 0) return;
     const meanMs = doneMs / done;
-    if (busy < BUSY) brokerMs += (meanMs - brokerMs) * WEIGHT_OF_SAMPLE;
+    // A broker does not take longer than what it took, busy or not.
+    if (busy < BUSY || meanMs < brokerMs) brokerMs += (meanMs - brokerMs) * WEIGHT_OF_SAMPLE;
+    stuckSamples = bound === MIN_BOUND && meanMs > brokerMs + allowedMs ? stuckSamples + 1 : 0;
+    // Nor is it the loop that makes so few wait so long.
+    if (stuckSamples > STUCK_SAMPLES) brokerMs = meanMs;
     const mayTakeMs = brokerMs + allowedMs;
     if (bound === Infinity) {
       if (busy >= BUSY && meanMs > mayTakeMs) bound = Math.max(MIN_BOUND, (done / elapsedMs) * mayTakeMs);
@@ -70,20 +80,20 @@ export const createPublishBound = (longestMs: number): PublishBound => {
     const change = Math.min(CHANGE.to, Math.max(CHANGE.from, Math.sqrt(mayTakeMs / meanMs)));
     // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
     if (change < 1 || calmSamples === 0) bound = Math.max(MIN_BOUND, bound * change);
-    if (calmSamples >= CALM_SAMPLES) bound = Infinity;
   };
 
   return {
     admits(source) {
-      if (underWay < (source === 'client' ? bound * CLIENT_SHARE : bound)) return true;
+      if (underWay.client + underWay.http < bound * SHARE[source] || underWay[source] < bound * OWN[source])
+        return true;
       refused[source]++;
       return false;
     },
-    handleTaken() {
-      underWay++;
+    handleTaken(source) {
+      underWay[source]++;
     },
-    handleOver(durationMs) {
-      underWay--;
+    handleOver(source, durationMs) {
+      underWay[source]--;
       if (durationMs === undefined) return;
       done++;
       doneMs += durationMs;

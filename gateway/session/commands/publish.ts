@@ -2,6 +2,7 @@
 import { Failure } from '../../failure.ts';
 import type { CommandHandler } from '../command-handler.ts';
 import type { Connection } from '../connection.ts';
+import type { SessionServices } from '../services.ts';
 
 /** The newest decision asked of the application for each connection and channel: publications leave in the order they came. */
 const decisions = new WeakMap<Connection, Map<string, Promise<unknown>>>();
@@ -18,10 +19,15 @@ const allowedInTurn = async (connection: Connection, channel: string, decision: 
   await decision;
 };
 
+/** Throws `Failure` overloaded while the node takes no more from clients. */
+const requireTaken = ({ overload }: SessionServices): void => {
+  const retryAfterMs = overload.refusePublish('client');
+  if (retryAfterMs !== undefined) throw new Failure('overloaded', 'the node sheds client publishes', retryAfterMs);
+};
+
 export const handlePublish: CommandHandler<'publish'> = async (connection, command, services) => {
   const { channel, data, key, messageId } = command;
-  const retryAfterMs = services.overload.refusePublish('client');
-  if (retryAfterMs !== undefined) throw new Failure('overloaded', 'the node sheds client publishes', retryAfterMs);
+  requireTaken(services);
   const entry = connection.subscriptions.get(channel);
   const { limits, namespaceOf } = services;
   // Commands on one channel keep their order: who subscribes and then publishes receives the own message.
@@ -35,7 +41,11 @@ export const handlePublish: CommandHandler<'publish'> = async (connection, comma
   const content = services.publishing.write({ data, key, publisher });
   const { hookPublish } = services.namespaceOf(channel);
   const decision = hookPublish ? services.hooks.publish(connection.asker, { channel, data, key }) : undefined;
-  if (decision !== undefined) await allowedInTurn(connection, channel, decision);
+  if (decision !== undefined) {
+    await allowedInTurn(connection, channel, decision);
+    // All that waited for decisions come at once, and none was under way when it was let in.
+    requireTaken(services);
+  }
   const result = await services.publishing.publish({ channel, content, messageId, source: 'client' });
   return { type: 'published', channel, ...result };
 };

@@ -49,7 +49,7 @@ export const fanOut: RowDefinition = {
       kind: 'lines',
       title: 'Backlog of fan-out',
       description:
-        'How late live messages are because there are more than the node can send. 0 while it keeps up; above 50 ms the overload ladder climbs for it.',
+        'For how long some channel has had more than one flush could take. 0 while fan-out keeps up, a moment for a burst; where it stays above 50 ms the overload ladder climbs for it.',
       unit: 's',
       queries: [{ expr: q.value('weir_fanout_backlog_seconds'), legend: '{{instance}}' }],
     },
