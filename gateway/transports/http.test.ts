@@ -37,7 +37,7 @@ describe('answers that are promised', () => {
   it('leave after all requests that can be read have been, so that no publisher keeps the loop from turning', async () => {
     const events: string[] = [];
     const port = await serve({
-      decide(head) {
+      decide() {
         events.push('read');
         return { kind: 'body', handle: (body) => Promise.resolve({ status: 200, headers: {}, body }) };
       },
