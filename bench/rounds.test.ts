@@ -9,15 +9,20 @@ const measuredAs = (figures: Record<string, number>): Measured => ({
 });
 
 describe('rounds of one server', () => {
-  it('are one measurement with the median of each figure', () => {
-    const { figures, rows } = combine([3, 1, 2].map((value) => measuredAs({ p99: value })));
+  it('are one measurement with the median of each figure, the first round apart', () => {
+    const { figures, rows } = combine([100, 3, 1, 2].map((value) => measuredAs({ p99: value })));
     expect(figures).toEqual({ p99: 2 });
-    expect(rows).toEqual([1, 2, 3].map((round) => ({ round, what: 'p99' })));
+    expect(rows).toEqual([0, 1, 2, 3].map((round) => ({ round, what: 'p99' })));
+  });
+
+  it('are that round when there is one', () => {
+    expect(combine([measuredAs({ p99: 5 })])).toEqual({ rows: [{ what: 'p99' }], figures: { p99: 5 }, runs: [] });
   });
 
   it('have no figure that one of them could not give', () => {
-    expect(combine([measuredAs({ p99: 1, cpu: 1 }), measuredAs({ p99: 1 })]).figures).toEqual({ p99: 1 });
-    expect(combine([measuredAs({ p99: 1 }), measuredAs({ p99: 1, cpu: 1 })]).figures).toEqual({ p99: 1 });
+    const [first, whole, part] = [measuredAs({}), measuredAs({ p99: 1, cpu: 1 }), measuredAs({ p99: 1 })];
+    expect(combine([first, whole, part]).figures).toEqual({ p99: 1 });
+    expect(combine([first, part, whole]).figures).toEqual({ p99: 1 });
   });
 });
 
@@ -31,6 +36,6 @@ describe('servers in turns', () => {
     });
     expect(order).toEqual(['raw1', 'weir1', 'raw2', 'weir2', 'weir3']);
     expect(outcomes.get('raw')).toEqual({ kind: 'failed', message: 'gone' });
-    expect(outcomes.get('weir')).toMatchObject({ kind: 'measured', measured: { figures: { p99: 2 } } });
+    expect(outcomes.get('weir')).toMatchObject({ kind: 'measured', measured: { figures: { p99: 3 } } });
   });
 });

@@ -6,16 +6,20 @@ import type { Measured } from './scenario.ts';
 export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
-/** Rows and runs of all rounds, and the median of each figure. A figure that a round could not give has none. */
+/**
+ * Rows and runs of all rounds, and the median of each figure. Of several the first one only warms the servers' code up: it is shown and
+ * does not count. A figure that a round could not give has none.
+ */
 export const combine = (rounds: readonly Measured[]): Measured => {
-  const names = Object.keys(rounds[0]?.figures ?? {});
+  const counted = rounds.length === 1 ? rounds : rounds.slice(1);
+  const names = Object.keys(counted[0]?.figures ?? {});
   const figures = names.flatMap((name): [string, number][] => {
-    const values = rounds.flatMap((round) => round.figures[name] ?? []);
-    return values.length === rounds.length ? [[name, median(values)]] : [];
+    const values = counted.flatMap((round) => round.figures[name] ?? []);
+    return values.length === counted.length ? [[name, median(values)]] : [];
   });
   return {
     rows: rounds.flatMap(({ rows }, index) =>
-      rounds.length === 1 ? rows : rows.map((row) => ({ round: index + 1, ...row })),
+      rounds.length === 1 ? rows : rows.map((row) => ({ round: index, ...row })),
     ),
     figures: Object.fromEntries(figures),
     runs: rounds.flatMap(({ runs }) => runs),

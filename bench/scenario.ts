@@ -45,7 +45,7 @@ export interface Scenario {
   readonly figures: readonly Figure[];
   /** Servers measured when the command line names none. */
   readonly servers: readonly ServerName[];
-  /** Measured so often, in turns with the other servers while all are up; medians count. Once, each server alone, when absent. */
+  /** Measured so often, in turns with the other servers while all are up; medians count, the first round apart. Once, each server alone, when absent. */
   readonly rounds?: number;
   /** Further environment of each Weir node. */
   readonly env?: Readonly<Record<string, string>>;
