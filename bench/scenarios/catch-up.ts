@@ -8,7 +8,6 @@ import { type CoreUse, watchCores } from '../cluster/core-use.ts';
 import type { ProbeOrder, ProbeReport } from '../cluster/live-probe.ts';
 import type { ReturnResult } from '../load-types.ts';
 import { baseLoad, type Measured, round, type Row, type Scenario } from '../scenario.ts';
-import { median } from '../rounds.ts';
 
 const CLIENTS = 1_000;
 const MISSED = 300;
@@ -148,10 +147,13 @@ export const catchUp: Scenario = {
       const all: Lost[] = [];
       for (let n = 0; n < cold + rounds; n += 1) all.push(await lose(n * MISSED));
       const [first, counted] = [all.slice(0, cold), all.slice(cold)];
-      const p99Of = ({ latenciesMs }: Live): number => percentile(latenciesMs, 0.99);
-      // One pause of a shared machine lies in one round, and must not decide for all.
+      const p99Of = (lives: readonly Live[]): number =>
+        percentile(
+          lives.flatMap(({ latenciesMs }) => latenciesMs),
+          0.99,
+        );
       const ratioOf = (results: readonly Lost[]): number =>
-        median(results.map(({ before, during }) => p99Of(during) / p99Of(before)));
+        p99Of(results.map(({ during }) => during)) / p99Of(results.map(({ before }) => before));
       const rowsOf = (results: readonly Lost[], name: string): Row[] => [
         ...results.map(returnRow),
         liveRow(

@@ -337,12 +337,18 @@ describe('the dispatcher', () => {
     expect(subscriber.corks).toBe(1);
   });
 
-  it('brings what arrives during a flush with it to those not yet served, and to the others with the next', async () => {
-    const { publish, metrics } = setUp();
+  /** A first publication is on its way to a large audience, and some have it. */
+  const inTheMiddle = async (publish: ReturnType<typeof setUp>['publish']) => {
     const channel = channelOf('c');
     const subscribers = largeAudience(channel);
     publish(channel, 1, 1);
     await until(() => subscribers[0]!.frames.length === 1);
+    return { channel, subscribers };
+  };
+
+  it('brings what arrives during a flush with it to those not yet served, and to the others with the next', async () => {
+    const { publish, metrics } = setUp();
+    const { channel, subscribers } = await inTheMiddle(publish);
     const served = subscribers.filter(({ frames }) => frames.length === 1).length;
     expect(served).toBeLessThan(300);
     publish(channel, 2, 3);
@@ -356,10 +362,7 @@ describe('the dispatcher', () => {
 
   it('leaves what does not fit into the frame of a flush in progress to the next', async () => {
     const { publish, behind } = setUp();
-    const channel = channelOf('c');
-    const subscribers = largeAudience(channel);
-    publish(channel, 1, 1);
-    await until(() => subscribers[0]!.frames.length === 1);
+    const { channel, subscribers } = await inTheMiddle(publish);
     publish(channel, 2, 3_000);
     await until(() => channel.sentSeq === 3_000);
     const expected = Array.from({ length: 3_000 }, (_, index) => index + 1);

@@ -2,10 +2,10 @@
 //
 // A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
 // listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
-// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or as long as everything else did. A cursor moves only when its frame was
-// handed over. What arrives during a flush is added to the frames of those who have not been served, between two slices;
-// the next flush brings it to the others, whose cursors say what they lack. So a message waits for one round through the
-// audience, not for the rest of one and then another.
+// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or as long as everything else did.
+// A cursor moves only when its frame was handed over. What arrives during a flush is added to the frames of those who have
+// not been served, between two slices; the next flush brings it to the others, whose cursors say what they lack. So a
+// message waits for one round through the audience, not for the rest of one and then another.
 import type { Clock } from '../clock.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { BatchFrame } from './batch-frame.ts';

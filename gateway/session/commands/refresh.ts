@@ -1,5 +1,6 @@
 // `refresh`: another token of the same user takes the place of the one the connection has.
 import type { ReplyOf } from '../../../protocol/replies.ts';
+import type { Identity } from '../../access/tokens/claims.ts';
 import { Failure } from '../../failure.ts';
 import { endForbidden, expiresInMs, identityOf } from '../authentication.ts';
 import type { CommandHandler } from '../command-handler.ts';
@@ -18,6 +19,10 @@ export const handleRefresh: CommandHandler<'refresh'> = (connection, { token }, 
   const order = refreshes.get(connection) ?? { asked: 0, taken: 0 };
   refreshes.set(connection, order);
   const place = ++order.asked;
+  const refreshed = (inForce: Identity): Refreshed => ({
+    type: 'refreshed',
+    expiresInMs: expiresInMs(inForce, clock.nowMs()) ?? FOR_EVER_MS,
+  });
   const finish = (outcome: Parameters<typeof identityOf>[0]): Refreshed => {
     // A refused token changes nothing: the one that the connection has goes on until its own end.
     const next = identityOf(outcome, services);
@@ -27,14 +32,14 @@ export const handleRefresh: CommandHandler<'refresh'> = (connection, { token }, 
       throw new Failure('permissionDenied', 'token: expected one of the same user');
     }
     // Keys may have been fetched for it while a newer token was verified at once: the older one must not take its rights away.
-    if (connection.isOpen() && place > order.taken) {
+    if (place < order.taken) return refreshed(present);
+    if (connection.isOpen()) {
       order.taken = place;
       connection.identity = next;
       expiry.schedule(connection);
       endForbidden(connection, services);
     }
-    const inForce = connection.identity ?? next;
-    return { type: 'refreshed', expiresInMs: expiresInMs(inForce, clock.nowMs()) ?? FOR_EVER_MS };
+    return refreshed(next);
   };
   const outcome = tokens.verify(token, () => connection.isOpen());
   return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
