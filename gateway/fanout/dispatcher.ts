@@ -2,7 +2,8 @@
 //
 // A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
 // listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
-// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or as long as everything else did.
+// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, while fan-out lags, as long as
+// everything else did.
 // A cursor moves only when its frame was handed over. What arrives during a flush is added to the frames of those who have
 // not been served, between two slices; the next flush brings it to the others, whose cursors say what they lack. So a
 // message waits for one round through the audience, not for the rest of one and then another.
@@ -13,10 +14,11 @@ import { HIGH_BYTES } from './catch-up.ts';
 import { type ChannelState, park, type Subscriber, type Subscription } from './channel-state.ts';
 
 /** Longest time that is sent before the event loop turns, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
-const SLICE_MS = 3;
+const SLICE_MS = 2;
 /**
- * Where a turn of the loop takes longer than that with other things, sending may take as long as these: else a loop that is full of
- * publishing would send ever later what it accepts, and the log would grow. Never longer than this, ms.
+ * While a channel has more than one flush takes, and a turn of the loop takes longer than that with other things, sending may
+ * take as long as these: else a loop that is full of publishing would send ever later what it accepts, and the log would
+ * grow. Never longer than this, ms.
  */
 const MAX_SLICE_MS = 30;
 /** Connections between two looks at the clock. */
@@ -260,7 +262,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       hasYielded = false;
       if (state === 'closed') return;
       if (state === 'idle') takeRest();
-      work(turnOf(clock.monotonicMs() - yieldedMs));
+      // While fan-out keeps up, nobody else's long turn is a reason for one more.
+      work(turnOf(cutSinceMs === undefined ? 0 : clock.monotonicMs() - yieldedMs));
     });
   };
 
