@@ -9,6 +9,7 @@ import { type Config, EXIT_CODE_BAD_CONFIG, loadConfig } from './config.ts';
 import { createWatchedFiles } from './config/watched-files.ts';
 import { developmentBanner } from './development-banner.ts';
 import { watchCredentials } from './credentials.ts';
+import { yieldHelpersToLoop } from './helper-threads.ts';
 import { createNode } from './node.ts';
 import { auditLoggerOf, createLogger } from './observability/logger.ts';
 
@@ -51,6 +52,8 @@ const run = async (): Promise<void> => {
   }
   const { config, generated } = result;
   const logger = createLogger({ level: config.logLevel, format: config.logFormat, node: config.nodeName });
+  const helpers = yieldHelpersToLoop();
+  logger.debug({ event: 'helper_threads', helpers }, `${helpers} helper threads of V8 yield to the event loop`);
   const node = createNode({
     config,
     broker: createBroker(config),

@@ -1,5 +1,6 @@
 // A process of its own that measures live latency on a quiet channel, so that the clients of a contest cannot delay its clock.
 import { setTimeout as pause } from 'node:timers/promises';
+import { yieldHelpersToLoop } from '../../gateway/helper-threads.ts';
 import { startCountingClient } from './counting-client.ts';
 import { publish } from './contest.ts';
 
@@ -25,6 +26,8 @@ let latencies: number[] = [];
 let late: number[] = [];
 
 const begin = ({ url, wsUrl, apiKey }: ProbeOrder): void => {
+  // It shares a core with the load: what its own collector and compiler take of that would count as latency of the node.
+  yieldHelpersToLoop();
   const intended = new Map<number, number>();
   for (let index = 0; index < SUBSCRIBERS; index += 1) {
     startCountingClient({
