@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Cluster, startCluster } from '../loadbalancer/cluster/cluster.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
-import { projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
+import { BUILT_NODE_ARGUMENTS, projectRoot, startNode } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
 import { type RedisProcess, startRedis } from '../loadbalancer/cluster/redis-process.ts';
 import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.ts';
@@ -74,6 +74,7 @@ export const startControl = async (name: ControlName, pinning: Pinning): Promise
   const [command, ...args] = [
     ...pinning.serverPrefix,
     process.execPath,
+    ...BUILT_NODE_ARGUMENTS,
     join(BUILD_DIRECTORY, `${name}.mjs`),
     String(port),
   ];

@@ -14,6 +14,7 @@ import { configKeys } from '../gateway/config/keys.ts';
 import { secretFileVariable } from '../gateway/config/environment.ts';
 import { envNameOf } from '../gateway/config/words.ts';
 import { freePort } from '../loadbalancer/cluster/free-port.ts';
+import { BUILT_NODE_ARGUMENTS } from '../loadbalancer/cluster/node-process.ts';
 import { startProcess } from '../loadbalancer/cluster/process.ts';
 import { agentEnvNameOf, agentKeys, loadAgentConfig } from '../loadbalancer/agent/config.ts';
 import { dnsHaproxyOptions, generatedFiles, haproxyOptions, openFiles, ports, usualNodes } from './generate.ts';
@@ -379,11 +380,18 @@ describe('the systemd unit', () => {
   });
 
   it('runs the same entry as the image, with the same engine setting', () => {
-    const entry = (JSON.parse(/^ENTRYPOINT (.+)$/m.exec(containerfile)?.[1] ?? '[]') as string[]).at(-1) ?? '';
-    expect(unitValues('ExecStart')).toEqual([`/usr/bin/node ${entry}`]);
+    const command = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(containerfile)?.[1] ?? '[]') as string[];
+    const entry = command.at(-1) ?? '';
+    expect(command).toEqual(['node', ...BUILT_NODE_ARGUMENTS, entry]);
+    expect(unitValues('ExecStart')).toEqual([`/usr/bin/${command.join(' ')}`]);
     expect(existsSync(join(root, entry.replace(/^dist\//, '').replace(/\.js$/, '.ts')))).toBe(true);
     const setting = /UWS_HTTP_MAX_HEADERS_SIZE=\d+/.exec(containerfile)?.[0] ?? 'missing';
     expect(unitValues('Environment')).toContain(setting);
+  });
+
+  it('lets the node set the priority of its helper threads, after it forbade that with the rest of its group', () => {
+    const filters = unitValues('SystemCallFilter');
+    expect(filters.indexOf('setpriority')).toBeGreaterThan(filters.findIndex((value) => value.includes('@resources')));
   });
 
   it('does not restart a node whose configuration is wrong', () => {

@@ -53,8 +53,14 @@ describe('the helper threads', () => {
     expect(helpersAmong(threads(...Array.from({ length: 11 }, () => 'node')), '')).toEqual([101, 102, 103, 104, 105]);
   });
 
+  it('are as many as the command line says, else the environment', () => {
+    const unnamed = threads(...Array.from({ length: 11 }, () => 'node'));
+    expect(helpersAmong(unnamed, '--v8-pool-size=1')).toEqual([101, 102]);
+    expect(helpersAmong(unnamed, '--v8-pool-size=1 --v8_pool_size 2')).toEqual([101, 102, 103]);
+  });
+
   it('are left alone where nothing tells them from others', () => {
     const unnamed = threads(...Array.from({ length: 11 }, () => 'node'));
-    expect(helpersAmong(unnamed, '--v8-pool-size=8')).toEqual([]);
+    expect(helpersAmong(unnamed, '--v8-pool-size=0')).toEqual([]);
   });
 });

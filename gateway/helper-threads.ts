@@ -8,8 +8,10 @@ import { constants, getPriority, setPriority } from 'node:os';
 const NICER_BY = 10;
 /** As Node.js names them where it does (22 and later). */
 const HELPER_NAMES = ['V8Worker', 'DelayedTaskSche'];
-/** Before that: what it starts first, in this order, are a scheduler and this many workers. The default of --v8-pool-size. */
-const UNNAMED_HELPERS = 1 + 4;
+/** Before that: what it starts first are a scheduler and the workers. */
+const SCHEDULERS = 1;
+const POOL_SIZE = /--v8[-_]pool[-_]size[= ](\d+)/g;
+const DEFAULT_POOL_SIZE = 4;
 
 interface Thread {
   readonly id: number;
@@ -19,14 +21,16 @@ interface Thread {
 /**
  * Which of the threads of a process are V8's.
  * @param threads ids grow in the order in which they were started; the first is the event loop
- * @param arguments_ of Node.js, from the command line and the environment
+ * @param options of Node.js, from the environment and then from the command line, which counts
  * @returns ids; none where they cannot be told from others
  */
-export const helpersAmong = (threads: readonly Thread[], arguments_: string): number[] => {
+export const helpersAmong = (threads: readonly Thread[], options: string): number[] => {
   const named = threads.filter(({ name }) => HELPER_NAMES.includes(name));
   if (named.length > 0) return named.map(({ id }) => id);
-  if (arguments_.includes('v8-pool-size')) return [];
-  return threads.slice(1, 1 + UNNAMED_HELPERS).map(({ id }) => id);
+  const poolSize = Number([...options.matchAll(POOL_SIZE)].at(-1)?.[1] ?? DEFAULT_POOL_SIZE);
+  // 0: as many as Node.js finds fit.
+  if (poolSize === 0) return [];
+  return threads.slice(1, 1 + SCHEDULERS + poolSize).map(({ id }) => id);
 };
 
 const threadsOfThisProcess = (): Thread[] =>
@@ -42,10 +46,8 @@ const threadsOfThisProcess = (): Thread[] =>
 export const yieldHelpersToLoop = (): number => {
   if (process.platform !== 'linux') return 0;
   try {
-    const helpers = helpersAmong(
-      threadsOfThisProcess(),
-      [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].join(' '),
-    );
+    const options = [process.env['NODE_OPTIONS'] ?? '', ...process.execArgv].join(' ');
+    const helpers = helpersAmong(threadsOfThisProcess(), options);
     const niceness = Math.min(constants.priority.PRIORITY_LOW, getPriority() + NICER_BY);
     for (const id of helpers) setPriority(id, niceness);
     return helpers.length;

@@ -8,21 +8,28 @@ import (
 )
 
 type httpConnection struct {
-	fd      int
-	run     *run
-	out     []byte // what the socket has not taken yet
-	in      []byte
-	busy    bool
-	sentUs  int64
-	answer  func(status int, body []byte) // called once per request; the body is valid during the call
-	later   bool                          // the answer said Retry-After; as of the call of answer
-	failure func(why string)
+	fd        int
+	run       *run
+	out       []byte // what the socket has not taken yet
+	in        []byte
+	busy      bool
+	sentUs    int64
+	arrivedUs int64                         // of the answer, us of the wall clock; 0 unless stamped
+	stamped   bool                          // the kernel tells when answers arrive
+	answer    func(status int, body []byte) // called once per request; the body is valid during the call
+	later     bool                          // the answer said Retry-After; as of the call of answer
+	failure   func(why string)
 }
 
 func (h *httpConnection) open(port int, source [4]byte) error {
 	fd, err := dial(port, source, false)
 	if err != nil {
 		return err
+	}
+	if h.stamped {
+		if err = stampArrivals(fd); err != nil {
+			return err
+		}
 	}
 	h.fd, h.in, h.out = fd, h.in[:0], h.out[:0]
 	h.run.handle(fd, h)
@@ -67,8 +74,16 @@ func (h *httpConnection) ready(events uint32) {
 	}
 }
 
+func (h *httpConnection) receive() (n int) {
+	if !h.stamped {
+		return readSocket(h.fd, h.run.buffer)
+	}
+	n, h.arrivedUs = readArrival(h.fd, h.run.buffer)
+	return n
+}
+
 func (h *httpConnection) read() {
-	n := readSocket(h.fd, h.run.buffer)
+	n := h.receive()
 	if n == -1 {
 		return
 	}

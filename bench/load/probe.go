@@ -1,5 +1,8 @@
-// Asks for a small page over and over: the longest answer is how long the server's loop was held.
+// Asks for a small page over and over: the longest answer is how long the server's loop was held. An answer counts as of when
+// the kernel had it: that this process had no core, or other sockets to read, is not the server's doing.
 package main
+
+import "time"
 
 type probe struct {
 	run      *run
@@ -7,6 +10,7 @@ type probe struct {
 	http     *httpConnection
 	request  []byte
 	nextUs   int64
+	askedUs  int64 // of the wall clock, as the arrivals are
 	stopped  bool
 	roundUs  histogram
 	counting bool
@@ -15,20 +19,19 @@ type probe struct {
 func newProbe(r *run, config Probe) (*probe, error) {
 	p := &probe{run: r, config: config}
 	p.request = []byte("GET " + config.Path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-	p.http = &httpConnection{run: r}
+	p.http = &httpConnection{run: r, stamped: true}
 	p.http.failure = func(why string) {
 		p.stopped = true
 		r.note("probe: " + why)
 	}
 	p.http.answer = func(status int, body []byte) {
-		now := nowUs()
 		if p.counting {
-			p.roundUs.add(now - p.http.sentUs)
+			p.roundUs.add(p.http.arrivedUs - p.askedUs)
 		}
 		if status != 200 {
 			p.http.failure("not answered 200")
 		}
-		p.nextUs = now + int64(config.EveryUs)
+		p.nextUs = nowUs() + int64(config.EveryUs)
 	}
 	return p, p.http.open(r.config.Port, r.source)
 }
@@ -41,6 +44,7 @@ func (p *probe) look() {
 	if p.http.busy {
 		p.http.read()
 	} else if nowUs() >= p.nextUs {
+		p.askedUs = time.Now().UnixMicro()
 		p.http.request(p.request, nil)
 	}
 }

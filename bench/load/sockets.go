@@ -72,6 +72,33 @@ func readSocket(fd int, into []byte) int {
 	}
 }
 
+const timestampNs = 35 // SO_TIMESTAMPNS and SCM_TIMESTAMPNS
+
+// stampArrivals lets the kernel say when what is read had arrived (readArrival).
+func stampArrivals(fd int) error {
+	return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, timestampNs, 1)
+}
+
+// readArrival is readSocket, and when the newest of these bytes had arrived, us of the wall clock.
+func readArrival(fd int, into []byte) (n int, arrivedUs int64) {
+	var control [64]byte
+	n, controlled, _, _, err := syscall.Recvmsg(fd, into, control[:], syscall.MSG_DONTWAIT)
+	switch err {
+	case nil:
+	case syscall.EAGAIN, syscall.EINTR:
+		return -1, 0
+	default:
+		return -2, 0
+	}
+	messages, _ := syscall.ParseSocketControlMessage(control[:controlled])
+	for _, message := range messages {
+		if message.Header.Level == syscall.SOL_SOCKET && message.Header.Type == timestampNs {
+			arrivedUs = (*syscall.Timespec)(unsafe.Pointer(&message.Data[0])).Nano() / 1000
+		}
+	}
+	return n, arrivedUs
+}
+
 // writeSocket answers the bytes taken, -1 when the socket takes none now, -2 on an error.
 func writeSocket(fd int, from []byte) int {
 	if len(from) == 0 {

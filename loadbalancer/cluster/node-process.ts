@@ -60,8 +60,13 @@ export function projectRoot(): string {
   return folder;
 }
 
+/** Of Node itself, as in deploy/: one helper thread of V8 (docs/adr/0024). */
+export const BUILT_NODE_ARGUMENTS = ['--v8-pool-size=1'] as const;
+
 function nodeArguments(entry: NodeEntry): string[] {
-  return entry === 'built' ? [join('dist', 'gateway', 'main.js')] : ['--import', 'tsx', join('gateway', 'main.ts')];
+  return entry === 'built'
+    ? [...BUILT_NODE_ARGUMENTS, join('dist', 'gateway', 'main.js')]
+    : ['--import', 'tsx', join('gateway', 'main.ts')];
 }
 
 function environment(options: NodeOptions, port: number): NodeJS.ProcessEnv {
