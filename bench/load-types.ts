@@ -103,6 +103,8 @@ export const loadResultSchema = Type.Object({
   answer: latency,
   waited: latency,
   probe: latency,
+  /** The same without the time in which the server was ready to answer but had no core. */
+  probeOwn: latency,
   processes: Type.Array(
     Type.Object({
       pid: count,

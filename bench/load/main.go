@@ -193,6 +193,7 @@ func (r *run) report(out *Result, p *publisher, start int64, span float64) {
 	out.SpanSeconds, out.PublishedPS = span, float64(out.Positions)/span
 	out.Latency, out.Answer, out.Waited = t.latency.summary(), p.answer.summary(), p.waited.summary()
 	if r.probe != nil {
-		out.Probe = r.probe.roundUs.summary()
+		out.Probe, out.ProbeOwn = r.probe.roundUs.summary(), r.probe.ownUs.summary()
+		r.probe.waiting.close()
 	}
 }

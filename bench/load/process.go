@@ -56,17 +56,33 @@ func ownCPUSeconds() float64 {
 
 // waitedSeconds is how long the main thread of a process was ready to run but had no core, 0 where the kernel does not say.
 func waitedSeconds(pid int) float64 {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(stat)
+	w := openWaiting(pid)
+	defer w.close()
+	return float64(w.us()) / 1e6
+}
+
+// waiting is what waitedSeconds says, for who asks often.
+type waiting struct {
+	file   *os.File
+	buffer [96]byte
+}
+
+func openWaiting(pid int) *waiting {
+	file, _ := os.Open(fmt.Sprintf("/proc/%d/schedstat", pid))
+	return &waiting{file: file}
+}
+
+func (w *waiting) us() int64 {
+	n, _ := w.file.ReadAt(w.buffer[:], 0)
+	fields := bytes.Fields(w.buffer[:n])
 	if len(fields) < 2 {
 		return 0
 	}
-	nanoseconds, _ := strconv.ParseFloat(string(fields[1]), 64)
-	return nanoseconds / 1e9
+	nanoseconds, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return nanoseconds / 1000
 }
+
+func (w *waiting) close() { _ = w.file.Close() }
 
 // watched follows the processes of Config.Pids through a run.
 type watched struct {

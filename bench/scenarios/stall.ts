@@ -69,6 +69,7 @@ export const stall: Scenario = {
         'probe p50 ms': round(run.probe.p50Ms, 2),
         'probe p99 ms': round(run.probe.p99Ms, 2),
         'probe max ms': round(run.probe.maxMs, 1),
+        'max with a core ms': round(run.probeOwn.maxMs, 1),
         'delivery p99 ms': round(run.latency.p99Ms, 1),
         missing: run.missing,
         'server CPU': round(serverCpu(run), 2),
