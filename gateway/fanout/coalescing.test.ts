@@ -54,6 +54,11 @@ describe('the delay that a load asks for', () => {
     expect(delayForLoad(halved, 20)).toBeCloseTo(delayForLoad(expensive, 20));
   });
 
+  it('waits where the next publication comes before the flush is over, and not only before the wait is', () => {
+    expect(delayForLoad({ ...expensive, flushing: 0.7 }, 20)).toBeCloseTo(4);
+    expect(delayForLoad({ ...expensive, flushing: 0.7, publications: 0.05 }, 20)).toBe(0);
+  });
+
   it('does not wait where no publication is expected before it ends', () => {
     expect(delayForLoad({ ...expensive, publications: 0.05, flushes: 0.05, flushing: 0.2 }, 20)).toBe(0);
     expect(delayForLoad({ ...idle, busy: 1, publications: 0.05, flushes: 0.05 }, 20)).toBe(0);

@@ -3,8 +3,8 @@
 // The cost of fan-out is per write to a socket (2-6 us), hardly per message, so waiting turns many flushes into one. Two
 // things ask for it. *Load*: the loop is busy or late, and flushes are part of it. *Economy*: one flush alone is expensive
 // and the next publication is near, so that two share the price of one even while there is time. Neither may cost what it
-// does not bring: nothing waits where no publication is expected before the wait ends, and what a flush takes is taken off
-// the wait, down to nothing: while a long flush is sent, the next one gathers anyway.
+// does not bring: nothing waits where no publication is expected before the wait and the flush end, and what a flush takes
+// is taken off the wait, down to nothing: while a long flush is sent, the next one gathers anyway.
 
 /** What the fan-out of a node did in a while, per ms of it. */
 export interface FlushSample {
@@ -34,6 +34,8 @@ const UNMERGED = { from: 0.05, full: 0.15 } as const;
 const FLUSH_MS = { from: 0.5, full: 1.5 } as const;
 /** Economy asks for this part of the longest wait, and for as much more as the next publication takes to come. */
 const ECONOMY = 0.6;
+/** Of the longest wait, what publications need on their way to the flush; economy leaves it to them, so that it stays within the longest wait. */
+const ON_THE_WAY = 0.1;
 /** What a publication may be later than the mean distance of two. */
 const LATENESS = 1.1;
 
@@ -50,14 +52,16 @@ const ratio = (of: number, to: number): number => (to > 0 ? of / to : 0);
 export const delayForLoad = (sample: FlushSample, maxDelayMs: number): number => {
   const { busy, lagMs, flushing, flushes, publications, deliveries, frames } = sample;
   const unmerged = flushing * ratio(deliveries, frames);
+  const flushMs = ratio(flushing, flushes);
   // Who comes when a flush has begun waits for its end, and then for its own.
-  const longestMs = Math.max(0, maxDelayMs - 2 * ratio(flushing, flushes));
+  const longestMs = Math.max(0, maxDelayMs - 2 * flushMs);
   const load = Math.max(ramp(busy, BUSY), ramp(lagMs, LAG_MS)) * ramp(flushing, FLUSHING);
   const economy = ramp(unmerged, UNMERGED) * ramp(ratio(unmerged, publications), FLUSH_MS);
-  const economicalMs = Math.max(ECONOMY * longestMs, Math.min(longestMs, ratio(LATENESS, publications)));
+  const untilNextMs = Math.min(longestMs - ON_THE_WAY * maxDelayMs, ratio(LATENESS, publications));
+  const economicalMs = Math.max(ECONOMY * longestMs, untilNextMs);
   const delayMs = Math.max(load * longestMs, economy * economicalMs);
-  // What ends before the next publication comes gathers nothing.
-  return delayMs * publications < 1 ? 0 : delayMs;
+  // What ends before the next publication comes gathers nothing; what comes during the flush joins it for those not yet served.
+  return (delayMs + flushMs) * publications < 1 ? 0 : delayMs;
 };
 
 /**
