@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 
-import { helpersAmong } from './helper-threads.ts';
+import { helpersAmong, inOrderOfStart } from './helper-threads.ts';
 
 const run = promisify(execFile);
 
@@ -14,11 +14,11 @@ const threads = (...names: string[]) => names.map((name, index) => ({ id: 100 + 
 const PROGRAM = `
 import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { yieldHelpersToLoop } from ${JSON.stringify(fileURLToPath(new URL('helper-threads.ts', import.meta.url)))};
+import { inOrderOfStart, yieldHelpersToLoop } from ${JSON.stringify(fileURLToPath(new URL('helper-threads.ts', import.meta.url)))};
 // Starts the workers of libuv, which are no helpers of V8.
 await Promise.all(Array.from({ length: 8 }, () => readFile('/proc/self/stat')));
 const yielding = yieldHelpersToLoop();
-const niceness = readdirSync('/proc/self/task').sort((a, b) => a - b).map((id) =>
+const niceness = inOrderOfStart(readdirSync('/proc/self/task').map(Number), process.pid).map((id) =>
   Number(readFileSync('/proc/self/task/' + id + '/stat', 'utf8').split(') ')[1].split(' ')[16]));
 console.log(JSON.stringify({ yielding, niceness }));
 `;
@@ -37,13 +37,16 @@ describe('the helper threads', () => {
       expect(yielding).toBeGreaterThanOrEqual(4);
       expect(loop).toBe(getPriority());
       expect(yielding).toBeGreaterThanOrEqual(4);
-      expect(others.filter((nice) => nice > loop)).toHaveLength(yielding);
+      expect(others.map((nice) => nice > loop)).toEqual(others.map((_, index) => index < yielding));
       // At least the four of libuv.
       expect(others.filter((nice) => nice === loop).length).toBeGreaterThanOrEqual(4);
     },
   );
 
   it('are found by their names', () => {
+    expect(helpersAmong(threads('node', 'DelayedTaskSche', 'node-V8Worker', 'node-V8Worker', 'libuv'), '')).toEqual([
+      101, 102, 103,
+    ]);
     expect(helpersAmong(threads('node', 'DelayedTaskSche', 'V8Worker', 'V8Worker', 'libuv-worker'), '')).toEqual([
       101, 102, 103,
     ]);
@@ -51,6 +54,10 @@ describe('the helper threads', () => {
 
   it('are found by their place where they have no name of their own', () => {
     expect(helpersAmong(threads(...Array.from({ length: 11 }, () => 'node')), '')).toEqual([101, 102, 103, 104, 105]);
+  });
+
+  it('come after the event loop also where the ids of threads began again', () => {
+    expect(inOrderOfStart([2, 3, 32_766, 32_767], 32_766)).toEqual([32_766, 32_767, 2, 3]);
   });
 
   it('are as many as the command line says, else the environment', () => {

@@ -28,6 +28,7 @@ func (h *httpConnection) open(port int, source [4]byte) error {
 	}
 	if h.stamped {
 		if err = stampArrivals(fd); err != nil {
+			_ = syscall.Close(fd)
 			return err
 		}
 	}

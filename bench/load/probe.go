@@ -16,6 +16,7 @@ type probe struct {
 	ownUs    histogram // the same without the time in which the server was ready to answer but had no core
 	waiting  *waiting  // of the server
 	waitedUs int64
+	prompt   bool // asked so soon after the last answer that the server cannot have been waiting for long
 	counting bool
 }
 
@@ -35,6 +36,9 @@ func newProbe(r *run, config Probe) (*probe, error) {
 		if status != 200 {
 			p.http.failure("not answered 200")
 		}
+		if p.http.arrivedUs == 0 {
+			p.http.failure("the kernel does not say when answers arrive")
+		}
 		p.nextUs = nowUs() + int64(config.EveryUs)
 	}
 	return p, p.http.open(r.config.Port, r.source)
@@ -47,19 +51,22 @@ func (p *probe) look() {
 	}
 	if p.http.busy {
 		p.http.read()
-	} else if nowUs() >= p.nextUs {
+	} else if now := nowUs(); now >= p.nextUs {
+		const promptUs = 500
+		p.prompt = now-p.nextUs < promptUs
 		p.waitedUs = p.waiting.us()
 		p.askedUs = time.Now().UnixMicro()
 		p.http.request(p.request, nil)
 	}
 }
 
-// count takes the server's waiting off where it is known to belong to this answer: what was read late may have waited after it.
+// count takes the server's waiting off where it is known to belong to this answer: what was asked late may have waited before,
+// what was read late after it.
 func (p *probe) count(tookUs int64) {
 	const lateUs = 500
 	p.roundUs.add(tookUs)
-	if time.Now().UnixMicro()-p.http.arrivedUs < lateUs {
-		tookUs -= p.waiting.us() - p.waitedUs
+	if ownUs := tookUs - (p.waiting.us() - p.waitedUs); p.prompt && time.Now().UnixMicro()-p.http.arrivedUs < lateUs && ownUs > 0 {
+		tookUs = ownUs
 	}
 	p.ownUs.add(tookUs)
 }

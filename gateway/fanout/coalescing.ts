@@ -34,7 +34,7 @@ const UNMERGED = { from: 0.05, full: 0.15 } as const;
 const FLUSH_MS = { from: 0.5, full: 1.5 } as const;
 /** Economy asks for this part of the longest wait, and for as much more as the next publication takes to come. */
 const ECONOMY = 0.6;
-/** Of the longest wait, what publications need on their way to the flush; economy leaves it to them, so that it stays within the longest wait. */
+/** Of the configured bound, what publications need on their way to the flush; economy leaves it to them, so that all of it stays within the bound. */
 const ON_THE_WAY = 0.1;
 /** What a publication may be later than the mean distance of two. */
 const LATENESS = 1.1;

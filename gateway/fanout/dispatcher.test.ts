@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { systemClock } from '../clock.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import { ChannelState, Subscription } from './channel-state.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
@@ -11,11 +11,16 @@ const until = (condition: () => boolean) => vi.waitUntil(condition, { timeout: 1
 let dispatcher: Dispatcher | undefined;
 afterEach(() => dispatcher?.close());
 
-const setUp = ({ delayMs = () => 0 }: { readonly delayMs?: () => number } = {}) => {
+interface Options {
+  readonly delayMs?: () => number;
+  readonly clock?: Clock;
+}
+
+const setUp = ({ delayMs = () => 0, clock = systemClock }: Options = {}) => {
   const metrics = createMetricsRegistry();
   const behind: Subscription[] = [];
   dispatcher = createDispatcher({
-    clock: systemClock,
+    clock,
     metrics,
     delayMs,
     fallBehind(subscription) {
@@ -214,36 +219,48 @@ describe('the dispatcher', () => {
     await until(() => channel.sentSeq === 10_000);
   });
 
-  /** What a turn of the loop serves at most, while everything else takes 10 ms of each; 0.1 ms each are 30 in the 3 ms of a slice. */
-  const servedPerTurn = async (subscribers: readonly TestSubscriber[]): Promise<number> => {
-    const served = (): number => subscribers.reduce((sum, { frames }) => sum + frames.length, 0);
-    const perTurn: number[] = [];
-    for (let before = served(); perTurn.length < 8; before = served()) {
-      const untilMs = performance.now() + 10;
-      while (performance.now() < untilMs);
-      await new Promise((resolve) => setImmediate(resolve));
-      perTurn.push(served() - before);
-    }
-    return Math.max(...perTurn);
-  };
+  describe('on a clock on which a frame takes 0.1 ms and everything else 10 ms of each turn of the loop', () => {
+    const setUpTurns = (publications: number) => {
+      let nowMs = 0;
+      const { publish } = setUp({ clock: { ...systemClock, monotonicMs: () => nowMs } });
+      const channel = channelOf('c');
+      let served = 0;
+      for (let index = 0; index < 300; index += 1) {
+        const subscriber = createTestSubscriber();
+        subscriber.sendFrame = () => {
+          nowMs += 0.1;
+          served += 1;
+        };
+        listen(channel, subscriber);
+      }
+      publish(channel, 1, publications);
+      /** How many sockets each of the next turns serves. */
+      const servedBy = async (turns: number): Promise<number[]> => {
+        const perTurn: number[] = [];
+        for (let before = served; perTurn.length < turns; before = served) {
+          nowMs += 10;
+          await new Promise((resolve) => setImmediate(resolve));
+          perTurn.push(served - before);
+        }
+        return perTurn;
+      };
+      return { channel, servedBy };
+    };
+    // 20 are 2 ms, and it looks at the clock after every 16; 100 are 10 ms.
+    const SLICE = 32;
+    const AS_LONG_AS_OTHERS = 112;
 
-  it('may send as long as everything else took since the turn before, while there is more than one flush takes', async () => {
-    const { publish } = setUp();
-    const channel = channelOf('c');
-    const subscribers = largeAudience(channel);
-    publish(channel, 1, 10_000);
-    // The first flush could not know.
-    await until(() => channel.sentSeq > 1);
-    expect(await servedPerTurn(subscribers)).toBeGreaterThan(60);
-  });
+    it('sends for a slice of 2 ms while it keeps up, and as long as everything else took when the flush is late', async () => {
+      const { servedBy } = setUpTurns(1);
+      expect(await servedBy(5)).toEqual([SLICE, SLICE, SLICE, SLICE, AS_LONG_AS_OTHERS]);
+    });
 
-  it('lets the loop turn after a slice whatever everything else takes, while it keeps up', async () => {
-    const { publish } = setUp();
-    const channel = channelOf('c');
-    const subscribers = largeAudience(channel);
-    publish(channel, 1, 1);
-    await until(() => subscribers.some(({ frames }) => frames.length > 0));
-    expect(await servedPerTurn(subscribers)).toBeLessThanOrEqual(60);
+    it('sends as long as everything else took while there is more than one flush takes', async () => {
+      const { channel, servedBy } = setUpTurns(10_000);
+      // The first flush could not know.
+      while (channel.sentSeq <= 1) await servedBy(1);
+      expect(Math.min(...(await servedBy(4)))).toBeGreaterThanOrEqual(AS_LONG_AS_OTHERS - SLICE);
+    });
   });
 
   it('parks a socket that has not taken the first part of a burst, before it is given more', async () => {
