@@ -16,13 +16,15 @@ import { type ChannelState, park, type Subscriber, type Subscription } from './c
 /** Longest time that is sent before the event loop turns, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
 const SLICE_MS = 2;
 /**
- * While fan-out lags (a channel has more than one flush takes, or the flush is late), and a turn of the loop takes longer than
- * that with other things, sending may take as long as these: else a loop that is full of publishing would send ever later what
- * it accepts, and the log would grow. Never longer than this, ms.
+ * While a channel has more than one flush takes, and a turn of the loop takes longer than that with other things, sending may
+ * take as long as these: else a loop that is full of publishing would send ever later what it accepts, and the log would
+ * grow. Never longer than this, ms.
  */
 const MAX_SLICE_MS = 30;
-/** A flush that has lasted this long is late, ms: those at its end shall not wait for every turn of a full loop. 10 000 sockets take 20 to 40. */
-const LATE_FLUSH_MS = 50;
+/** A flush that has lasted this long is late, ms: those at its end shall not wait for every turn of a full loop. */
+const LATE_FLUSH_MS = 20;
+/** Of these too the loop is not held longer than the bar allows, ms. */
+const LATE_SLICE_MS = 5;
 /** Connections between two looks at the clock. */
 const CLOCK_STRIDE = 16;
 /** What a flush brings to one socket, all channels together; the rest is brought page by page. Bytes. */
@@ -98,9 +100,9 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** Bytes handed to the connection being served. */
   let handedBytes = 0;
 
-  /** @param othersMs what everything else took since the turn before, ms */
-  const turnOf = (othersMs: number): Turn => {
-    const endsMs = clock.monotonicMs() + Math.min(MAX_SLICE_MS, Math.max(SLICE_MS, othersMs));
+  /** @param sliceMs how long fan-out may send, if that is longer than SLICE_MS, ms */
+  const turnOf = (sliceMs: number): Turn => {
+    const endsMs = clock.monotonicMs() + Math.max(SLICE_MS, sliceMs);
     return { isOver: () => clock.monotonicMs() > endsMs };
   };
 
@@ -258,8 +260,11 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (cut.length > 0) yieldTurn();
   };
 
-  const isLagging = (): boolean =>
-    cutSinceMs !== undefined || (state === 'sending' && clock.monotonicMs() - begunMs > LATE_FLUSH_MS);
+  /** How long a slice may be if everything else may not take more of the loop than fan-out, ms. */
+  const longestSliceMs = (): number => {
+    if (cutSinceMs !== undefined) return MAX_SLICE_MS;
+    return state === 'sending' && clock.monotonicMs() - begunMs > LATE_FLUSH_MS ? LATE_SLICE_MS : 0;
+  };
 
   /** The loop turns in between: sockets shall be read and replies leave. */
   const yieldTurn = (): void => {
@@ -271,7 +276,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       if (state === 'closed') return;
       if (state === 'idle') takeRest();
       // While fan-out keeps up, nobody else's long turn is a reason for one more.
-      work(turnOf(isLagging() ? clock.monotonicMs() - yieldedMs : 0));
+      work(turnOf(Math.min(longestSliceMs(), clock.monotonicMs() - yieldedMs)));
     });
   };
 
