@@ -2,8 +2,8 @@
 //
 // A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
 // listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
-// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, while fan-out lags, as long as
-// everything else did.
+// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, when a flush is late or
+// fan-out lags, as long as everything else did, within bounds.
 // A cursor moves only when its frame was handed over. What arrives during a flush is added to the frames of those who have
 // not been served, between two slices; the next flush brings it to the others, whose cursors say what they lack. So a
 // message waits for one round through the audience, not for the rest of one and then another.
@@ -260,7 +260,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (cut.length > 0) yieldTurn();
   };
 
-  /** How long a slice may be if everything else may not take more of the loop than fan-out, ms. */
+  /** The bound of a slice that follows what everything else took, ms; 0 while fan-out keeps up. */
   const longestSliceMs = (): number => {
     if (cutSinceMs !== undefined) return MAX_SLICE_MS;
     return state === 'sending' && clock.monotonicMs() - begunMs > LATE_FLUSH_MS ? LATE_SLICE_MS : 0;
@@ -275,7 +275,6 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       hasYielded = false;
       if (state === 'closed') return;
       if (state === 'idle') takeRest();
-      // While fan-out keeps up, nobody else's long turn is a reason for one more.
       work(turnOf(Math.min(longestSliceMs(), clock.monotonicMs() - yieldedMs)));
     });
   };
