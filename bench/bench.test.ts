@@ -92,6 +92,9 @@ describe.runIf(hasGo)('the load generator', () => {
       expect(result.requests).toBe(COUNT / 50);
       expect(result.received).toBe(10 * COUNT);
       expect(result.probe.count).toBeGreaterThan(0);
+      expect(result.probe.p50Ms).toBeGreaterThan(0);
+      expect(result.probeOwn.count).toBe(result.probe.count);
+      expect(result.probeOwn.maxMs).toBeLessThanOrEqual(result.probe.maxMs);
     },
   );
 });

@@ -14,8 +14,8 @@ export interface PublishLoad {
   /** Keep-alive connections with at most one outstanding POST each. */
   readonly connections: number;
   readonly payloadBytes: number;
-  /** Latency of what is published in this first part is not counted, ms. */
-  readonly uncountedMs?: number;
+  /** Latency of what is published in this first part is told apart, ms. */
+  readonly earlyMs?: number;
   /** So far behind its schedule the run ends, ms; 2 s when absent. */
   readonly giveUpMs?: number;
 }
@@ -100,6 +100,8 @@ export const loadResultSchema = Type.Object({
   loaderCpu: real,
   loaderStarved: real,
   latency,
+  /** Of what was published in the first `earlyMs`; zeros without. */
+  early: latency,
   answer: latency,
   waited: latency,
   probe: latency,

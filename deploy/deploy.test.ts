@@ -379,7 +379,7 @@ describe('the systemd unit', () => {
     expect(named.filter((name) => !known.has(name))).toEqual([]);
   });
 
-  it('runs the same entry as the image, with the same engine setting', () => {
+  it('runs the same entry as the image, with the same options of Node and the same engine setting', () => {
     const command = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(containerfile)?.[1] ?? '[]') as string[];
     const entry = command.at(-1) ?? '';
     expect(command).toEqual(['node', ...BUILT_NODE_ARGUMENTS, entry]);

@@ -50,7 +50,7 @@ type Publish struct {
 	Connections  int      `json:"connections"`  // keep-alive connections, one outstanding POST each
 	PayloadBytes int      `json:"payloadBytes"` // size of `data`
 	GiveUpMs     int      `json:"giveUpMs"`     // this far behind the schedule the run ends; 0: 2000
-	UncountedMs  int      `json:"uncountedMs"`  // latency of what is published in this first part is not counted
+	EarlyMs      int      `json:"earlyMs"`      // latency of what is published in this first part is told apart
 }
 
 // Probe asks for a small page over and over, to see how long the server's loop is held.
@@ -111,6 +111,7 @@ type Result struct {
 	LoaderCPU     float64       `json:"loaderCpu"`     // cores, polling of an idle loader excluded
 	LoaderStarved float64       `json:"loaderStarved"` // as Starved, of the loader
 	Latency       Latency       `json:"latency"`       // intended publish time to receipt, sampled connections
+	Early         Latency       `json:"early"`         // the same of what was published in the first EarlyMs
 	Answer        Latency       `json:"answer"`        // sending a POST to its answer
 	Waited        Latency       `json:"waited"`        // intended publish time to sending the POST
 	Probe         Latency       `json:"probe"`

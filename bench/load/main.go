@@ -125,6 +125,9 @@ func (r *run) load(out *Result) error {
 		}
 	}
 	r.until(50, func() bool { return false }) // the publishers' connections get established
+	if r.probe != nil {
+		r.until(stampLimitMs, r.probe.isReady)
+	}
 	r.tally = tally{}
 	start, cpu, spun := nowUs(), ownCPUSeconds(), r.spunUs
 	r.watched.sinceMark(start, func(*ProcessUse, float64, float64) {})
@@ -134,7 +137,7 @@ func (r *run) load(out *Result) error {
 	}
 	r.publish = p
 	p.begin(start + 1000)
-	r.countFromUs = start + 1000 + int64(r.config.Publish.UncountedMs)*1000
+	r.earlyUntilUs = start + 1000 + int64(r.config.Publish.EarlyMs)*1000
 	arrived := func() bool { return p.finished() && r.tally.received >= p.expected }
 	for drainEnd, sampleAt := int64(0), int64(0); !arrived(); {
 		now := nowUs()
@@ -191,7 +194,8 @@ func (r *run) report(out *Result, p *publisher, start int64, span float64) {
 		out.DeliveriesPS = float64(t.received) / wall
 	}
 	out.SpanSeconds, out.PublishedPS = span, float64(out.Positions)/span
-	out.Latency, out.Answer, out.Waited = t.latency.summary(), p.answer.summary(), p.waited.summary()
+	out.Latency, out.Early = t.latency.summary(), t.early.summary()
+	out.Answer, out.Waited = p.answer.summary(), p.waited.summary()
 	if r.probe != nil {
 		out.Probe, out.ProbeOwn = r.probe.roundUs.summary(), r.probe.ownUs.summary()
 		r.probe.waiting.close()

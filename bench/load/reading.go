@@ -65,7 +65,12 @@ func (c *connection) readMessage(push []byte, now int64) {
 	before := t.received
 	s.arrived(offset, offset, t)
 	t.lastUs = now
-	if t.received > before && stamp >= c.run.countFromUs {
+	if t.received == before {
+		return
+	}
+	if stamp < c.run.earlyUntilUs {
+		t.early.add(now - stamp)
+	} else {
 		t.latency.add(now - stamp)
 	}
 }

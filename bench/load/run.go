@@ -10,31 +10,31 @@ import (
 type handler interface{ ready(events uint32) }
 
 type run struct {
-	config      Config
-	epoll       int
-	source      [4]byte
-	handlers    []handler // by descriptor
-	buffer      []byte
-	edges       int
-	upgrade     []byte
-	audience    map[int]int // channel to subscribers
-	tally       tally
-	now         int64 // start of the event being handled
-	countFromUs int64 // latency of what was published before is not counted
-	okOpen      int
-	failed      int
-	lost        int
-	spunUs      int64 // processor time spent polling in vain
-	spinFrom    int64 // processor time when the polling under way began, -1: none
-	lastUs      int64 // last event
-	noted       string
-	publish     *publisher
-	probe       *probe
-	watched     *watched
-	storm       *storm
-	back        *returning
-	stalled     *stalled
-	events      []syscall.EpollEvent
+	config       Config
+	epoll        int
+	source       [4]byte
+	handlers     []handler // by descriptor
+	buffer       []byte
+	edges        int
+	upgrade      []byte
+	audience     map[int]int // channel to subscribers
+	tally        tally
+	now          int64 // start of the event being handled
+	earlyUntilUs int64 // latency of what was published before is told apart
+	okOpen       int
+	failed       int
+	lost         int
+	spunUs       int64 // processor time spent polling in vain
+	spinFrom     int64 // processor time when the polling under way began, -1: none
+	lastUs       int64 // last event
+	noted        string
+	publish      *publisher
+	probe        *probe
+	watched      *watched
+	storm        *storm
+	back         *returning
+	stalled      *stalled
+	events       []syscall.EpollEvent
 }
 
 func newRun(config Config) (*run, error) {

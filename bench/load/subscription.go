@@ -12,6 +12,7 @@ type tally struct {
 	bytes      int64
 	lastUs     int64 // when the last message was received
 	latency    histogram
+	early      histogram // of what was published before run.earlyUntilUs
 }
 
 type subscription struct {

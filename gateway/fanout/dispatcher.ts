@@ -2,8 +2,8 @@
 //
 // A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
 // listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
-// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, when a flush is late or
-// fan-out lags, as long as everything else did, within bounds.
+// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, while fan-out lags, as long as
+// everything else did, within bounds.
 // A cursor moves only when its frame was handed over. What arrives during a flush is added to the frames of those who have
 // not been served, between two slices; the next flush brings it to the others, whose cursors say what they lack. So a
 // message waits for one round through the audience, not for the rest of one and then another.
@@ -21,10 +21,6 @@ const SLICE_MS = 2;
  * grow. Never longer than this, ms.
  */
 const MAX_SLICE_MS = 30;
-/** A flush that has lasted this long is late, ms: those at its end shall not wait for every turn of a full loop. */
-const LATE_FLUSH_MS = 20;
-/** Of these too the loop is not held longer than the bar allows, ms. */
-const LATE_SLICE_MS = 5;
 /** Connections between two looks at the clock. */
 const CLOCK_STRIDE = 16;
 /** What a flush brings to one socket, all channels together; the rest is brought page by page. Bytes. */
@@ -95,8 +91,6 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   let isScheduled = false;
   let currentDelayMs = 0;
   let spentMs = 0;
-  /** Of the flush in progress, monotonic ms. */
-  let begunMs = 0;
   /** Bytes handed to the connection being served. */
   let handedBytes = 0;
 
@@ -206,7 +200,6 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   const begin = (): void => {
     state = 'sending';
     spentMs = 0;
-    begunMs = clock.monotonicMs();
     const channels = due;
     due = [];
     bringsRest = restIsDue;
@@ -260,12 +253,6 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (cut.length > 0) yieldTurn();
   };
 
-  /** The bound of a slice that follows what everything else took, ms; 0 while fan-out keeps up. */
-  const longestSliceMs = (): number => {
-    if (cutSinceMs !== undefined) return MAX_SLICE_MS;
-    return state === 'sending' && clock.monotonicMs() - begunMs > LATE_FLUSH_MS ? LATE_SLICE_MS : 0;
-  };
-
   /** The loop turns in between: sockets shall be read and replies leave. */
   const yieldTurn = (): void => {
     if (hasYielded) return;
@@ -275,7 +262,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       hasYielded = false;
       if (state === 'closed') return;
       if (state === 'idle') takeRest();
-      work(turnOf(Math.min(longestSliceMs(), clock.monotonicMs() - yieldedMs)));
+      const othersMs = clock.monotonicMs() - yieldedMs;
+      work(turnOf(cutSinceMs === undefined ? 0 : Math.min(MAX_SLICE_MS, othersMs)));
     });
   };
 

@@ -60,8 +60,8 @@ export function projectRoot(): string {
   return folder;
 }
 
-/** Of Node itself, as in deploy/: one helper thread of V8 (docs/adr/0024). */
-export const BUILT_NODE_ARGUMENTS = ['--v8-pool-size=1'] as const;
+/** Of Node itself, as in deploy/: one helper thread of V8 and a small young generation (docs/adr/0024). */
+export const BUILT_NODE_ARGUMENTS = ['--v8-pool-size=1', '--max-semi-space-size=8'] as const;
 
 function nodeArguments(entry: NodeEntry): string[] {
   return entry === 'built'
