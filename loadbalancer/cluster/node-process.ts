@@ -60,7 +60,7 @@ export function projectRoot(): string {
   return folder;
 }
 
-/** Of Node itself, as in deploy/: one helper thread of V8 and a small young generation (docs/adr/0024). */
+/** Of Node itself, as in deploy/: one helper thread of V8 and a small young generation (docs/adr/0024, 0025). */
 export const BUILT_NODE_ARGUMENTS = ['--v8-pool-size=1', '--max-semi-space-size=8'] as const;
 
 function nodeArguments(entry: NodeEntry): string[] {
