@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { createPublishBound, type PublishBound, type PublishSource } from './publish-bound.ts';
 
 interface Asked {
-  readonly pressure?: number;
+  /** As a share of the threshold. */
+  readonly lag?: number;
   readonly source?: PublishSource;
 }
 
@@ -18,7 +19,7 @@ const createNode = (bound: PublishBound, perMs: number, brokerMs = 1) => {
   const durations: number[] = [];
   let done = 0;
   let refusals = 0;
-  const run = (samples: number, ask: number, { pressure = 0.9, source = 'http' }: Asked = {}): void => {
+  const run = (samples: number, ask: number, { lag = 0.09, source = 'http' }: Asked = {}): void => {
     done = 0;
     refusals = 0;
     durations.length = 0;
@@ -40,7 +41,7 @@ const createNode = (bound: PublishBound, perMs: number, brokerMs = 1) => {
         }
         credit = Math.min(credit, capacity);
       }
-      bound.sample({ elapsedMs: SAMPLE_MS, busy: ask >= capacity ? 1 : ask / capacity, pressure });
+      bound.sample({ elapsedMs: SAMPLE_MS, busy: ask >= capacity ? 1 : ask / capacity, lag });
     }
   };
   return {
@@ -89,13 +90,24 @@ describe('the bound of publications under way', () => {
     expect(node.perMs(20)).toBeGreaterThan(11.9);
   });
 
-  it('lets what waits grow shorter while the signals press', () => {
+  it('lets what waits grow shorter as long as the loop is late', () => {
     const { node } = setUp(100);
     node.run(20, 200);
-    node.run(30, 200, { pressure: 2 });
-    node.run(10, 200, { pressure: 1 });
+    node.run(30, 200, { lag: 0.2 });
+    node.run(10, 200, { lag: 0.1 });
     expect(node.longestMs()).toBeLessThan(LONGEST_MS / 4);
     expect(node.perMs(10)).toBeGreaterThan(99);
+  });
+
+  it('does not begin earlier because a loop that keeps up is a little late', () => {
+    const { bound, node } = setUp(10);
+    node.run(30, 9.5, { lag: 0.4 });
+    // Half a sample's worth comes at once, and takes half of what it may.
+    for (let burst = 0; burst < 400; burst++) bound.handleTaken('http');
+    node.run(1, 9.5, { lag: 0.4 });
+    for (let burst = 0; burst < 400; burst++) bound.handleOver('http', LONGEST_MS / 2);
+    node.run(1, 9.5, { lag: 0.4 });
+    expect(bound.isBounded).toBe(false);
   });
 
   it('takes a broker that is far away for what it is', () => {
@@ -154,7 +166,7 @@ describe('the bound of publications under way', () => {
         bound.handleTaken('http');
         waiting.push(sample);
       }
-      bound.sample({ elapsedMs: SAMPLE_MS, busy: 0.9, pressure: 0.5 });
+      bound.sample({ elapsedMs: SAMPLE_MS, busy: 0.9, lag: 0.05 });
     }
     expect(taken / 100).toBeGreaterThan(900);
   });
@@ -162,7 +174,7 @@ describe('the bound of publications under way', () => {
   it('ends also when those under way fail, or nobody publishes any more', () => {
     const { bound, node } = setUp(10);
     node.run(20, 20);
-    for (let sample = 0; sample < 12; sample++) bound.sample({ elapsedMs: SAMPLE_MS, busy: 0, pressure: 0 });
+    for (let sample = 0; sample < 12; sample++) bound.sample({ elapsedMs: SAMPLE_MS, busy: 0, lag: 0 });
     expect(bound.isBounded).toBe(false);
   });
 

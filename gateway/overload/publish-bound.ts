@@ -23,16 +23,20 @@ const OWN = { client: 1 / 16, http: 0.5 } as const;
 const STUCK_SAMPLES = 5;
 /** Samples without a refusal after which nothing is bounded any more. */
 const CALM_SAMPLES = 10;
-/** The time they may take follows the signals: shorter the further they are above this, longer below it, by so much per sample. */
-const ALLOWED = { goal: 0.98, gain: 0.5, fall: 0.7, rise: 1.05, leastMs: 10 } as const;
+/**
+ * The time they may take follows how late the loop is: shorter the later it is than this part of the threshold of `lag`, longer
+ * while it is less late, by so much per sample. While there is a bound the goal is far lower, because more under way brings no
+ * more per second then, and what is under way when the machine falters has to be waited for by all that comes after.
+ */
+const ALLOWED = { goal: { unbounded: 0.5, bounded: 0.1 }, gain: 0.5, fall: 0.7, rise: 1.05, leastMs: 10 } as const;
 
 /** What happened to the node since the sample before. */
 export interface BoundSample {
   readonly elapsedMs: number;
   /** Share of the time in which the loop had work, 0 to 1. */
   readonly busy: number;
-  /** How late the loop is, as a share of what it is to be at most. */
-  readonly pressure: number;
+  /** How late the loop is, as a share of the threshold of `lag`. */
+  readonly lag: number;
 }
 
 export interface PublishBound {
@@ -98,10 +102,11 @@ export const createPublishBound = (longestMs: number): PublishBound => {
       done++;
       doneMs += durationMs;
     },
-    sample({ elapsedMs, busy, pressure }) {
+    sample({ elapsedMs, busy, lag }) {
       if (longestMs === 0) return;
       calmSamples = refused.client + refused.http > 0 ? 0 : calmSamples + 1;
-      const change = 1 + (ALLOWED.goal - pressure) * ALLOWED.gain;
+      const goal = bound === Infinity ? ALLOWED.goal.unbounded : ALLOWED.goal.bounded;
+      const change = 1 + (1 - lag / goal) * ALLOWED.gain;
       const changedMs = allowedMs * Math.min(ALLOWED.rise, Math.max(ALLOWED.fall, change));
       allowedMs = Math.min(longestMs, Math.max(ALLOWED.leastMs, changedMs));
       adapt(elapsedMs, busy);
