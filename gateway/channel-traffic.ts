@@ -21,7 +21,7 @@ export interface ChannelTrafficOptions {
   readonly metrics: MetricsRegistry;
   readonly logger: Logger;
   readonly namespaceOf: (channel: string) => NamespaceConfig;
-  readonly protection: Pick<Protection, 'overload' | 'budget' | 'delayMs' | 'onCharged'>;
+  readonly protection: Pick<Protection, 'overload' | 'budget' | 'wait' | 'onCharged'>;
   readonly connections: Iterable<Connection>;
   /** Hands a frame to every socket that joined the engine's topic. */
   readonly publishNative: (topic: string, frame: Buffer) => void;
@@ -47,7 +47,7 @@ const STATUS_PACE = { size: 500, pauseMs: 0 } as const;
 
 export const createChannelTraffic = (options: ChannelTrafficOptions): ChannelTraffic => {
   const { config, broker, clock, metrics, logger, namespaceOf, connections, onError } = options;
-  const { overload, budget, delayMs, onCharged } = options.protection;
+  const { overload, budget, wait, onCharged } = options.protection;
   const kicksAnybody = [...config.namespaces.values()].some(({ kickBehind }) => kickBehind !== undefined);
 
   const fanout = createFanout({
@@ -56,7 +56,7 @@ export const createChannelTraffic = (options: ChannelTrafficOptions): ChannelTra
     metrics,
     boundsOf: (channel) => namespaceOf(channel).history,
     limitsOf: namespaceOf,
-    delayMs,
+    wait,
     publishNative: options.publishNative,
     maxChannelBytes: config.maxRingBytes,
     maxTotalBytes: () => budget.ringAllowance,

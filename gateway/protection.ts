@@ -2,7 +2,7 @@
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import { type BudgetPart, type ByteBudget, createByteBudget } from './fanout/byte-budget.ts';
-import { createCoalescing, type FlushSample } from './fanout/coalescing.ts';
+import { createCoalescing, type FlushSample, type Wait } from './fanout/coalescing.ts';
 import type { EventLoopMeter } from './observability/event-loop.ts';
 import type { Logger } from './observability/logger.ts';
 import type { HotCounters, MetricsRegistry } from './observability/registry.ts';
@@ -33,8 +33,8 @@ export interface Protection {
   readonly overload: Overload;
   readonly budget: ByteBudget<Connection>;
   readonly inbound: InboundReserve;
-  /** Delay before the next flush, ms. */
-  delayMs(): number;
+  /** How long the next flush waits. */
+  wait(): Wait;
   /** What fan-out keeps for clients beside their outboxes grew or shrank by so much, bytes. */
   onCharged(part: BudgetPart, bytes: number): void;
   /** A connection's part in it. */
@@ -139,10 +139,10 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     overload,
     budget,
     inbound,
-    delayMs() {
-      if (config.coalesceMs !== undefined) return config.coalesceMs;
-      if (overload.isEngaged('coalesce_longer')) return config.overloadCoalesceMs;
-      return coalescing.delayMs;
+    wait() {
+      const fixedMs =
+        config.coalesceMs ?? (overload.isEngaged('coalesce_longer') ? config.overloadCoalesceMs : undefined);
+      return fixedMs === undefined ? coalescing.wait : { ms: fixedMs, publications: Infinity };
     },
     onCharged,
     host: {

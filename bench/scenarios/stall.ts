@@ -1,4 +1,5 @@
-// Event-loop stall: what publications to 10 000 subscribers cost a request that arrives meanwhile.
+// Event-loop stall: what publications to 10 000 subscribers cost a request that arrives meanwhile, and what the same ones to a
+// single subscriber do, where there is no fan-out: what is as long there is the machine's.
 import type { LoadResult } from '../load-types.ts';
 import {
   baseLoad,
@@ -26,9 +27,16 @@ const lagColumns = (metrics: string): Row =>
   );
 
 const stallAt = (rate: number): string => `longest stall at ${rate}/s`;
-/** A server that has just been started is still being compiled, on the core that it has; shown beside. */
-const PASSES = ['just started', 'warm'] as const;
-const justStarted = (name: string): string => `${name}, just started`;
+/** A server that has just been started is still being compiled, on the core that it has; shown beside, as is what no fan-out has a part in. */
+const PASSES = [
+  { name: 'just started', subscribers: SUBSCRIBERS },
+  { name: 'warm', subscribers: SUBSCRIBERS },
+  { name: 'one subscriber', subscribers: 1 },
+] as const;
+type Pass = (typeof PASSES)[number];
+
+const figureOf = ({ name }: Pass, rate: number): string =>
+  name === 'warm' ? stallAt(rate) : `${stallAt(rate)}, ${name}`;
 
 export const stall: Scenario = {
   name: 'stall',
@@ -36,7 +44,9 @@ export const stall: Scenario = {
   servers: ['raw-uws', 'npm-ws', 'weir-redis'],
   figures: [
     ...RATES.map((rate) => ({ name: stallAt(rate), unit: 'ms', better: 'lower', bar: { value: 10 } }) as const),
-    ...RATES.map((rate) => ({ name: justStarted(stallAt(rate)), unit: 'ms', better: 'lower' }) as const),
+    ...PASSES.filter(({ name }) => name !== 'warm').flatMap((pass) =>
+      RATES.map((rate) => ({ name: figureOf(pass, rate), unit: 'ms', better: 'lower' }) as const),
+    ),
   ],
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const rows: Row[] = [];
@@ -46,7 +56,7 @@ export const stall: Scenario = {
       // The lag metric covers the time since the scrape before.
       await server.metrics?.();
       const run = await load({
-        ...baseLoad(server, SUBSCRIBERS),
+        ...baseLoad(server, pass.subscribers),
         settleMs: 2_000,
         probe: { path: '/health/live', everyUs: PROBE_EVERY_US },
         publish: {
@@ -60,10 +70,10 @@ export const stall: Scenario = {
         },
       });
       const lag = lagColumns((await server.metrics?.()) ?? '');
-      say(`${rate}/s, ${pass}: longest ${run.probe.maxMs.toFixed(1)} ms`);
+      say(`${rate}/s, ${pass.name}: longest ${run.probe.maxMs.toFixed(1)} ms`);
       runs.push(run);
       rows.push({
-        server: pass,
+        server: pass.name,
         'msg/s': rate,
         probes: run.probe.count,
         'probe p50 ms': round(run.probe.p50Ms, 2),
@@ -78,7 +88,7 @@ export const stall: Scenario = {
         note: noteOf(run),
       });
       if (run.missing > 0 || run.probe.count === 0) continue;
-      figures[pass === 'warm' ? stallAt(rate) : justStarted(stallAt(rate))] = run.probe.maxMs;
+      figures[figureOf(pass, rate)] = run.probe.maxMs;
     }
     return { rows, figures, runs };
   },

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { createMemoryBackplane } from '../../broker/memory/backplane.ts';
 import { createMemoryBroker } from '../../broker/memory/memory-broker.ts';
 import { systemClock } from '../clock.ts';
+import { NO_WAIT } from '../fanout/coalescing.ts';
 import { createFanout } from '../fanout/fanout.ts';
 import { createTestSubscriber } from '../fanout/test-subscriber.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
@@ -17,7 +18,7 @@ it('counts whom a publication reached although the channel never comes to rest',
     clock: systemClock,
     metrics,
     boundsOf: () => history,
-    delayMs: () => 0,
+    wait: () => NO_WAIT,
     maxChannelBytes: 1 << 17,
     maxTotalBytes: () => 1 << 24,
     maxWaitingBytes: 1 << 26,

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Clock, systemClock } from '../clock.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import { ChannelState, Subscription } from './channel-state.ts';
+import { NO_WAIT, type Wait } from './coalescing.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { createTestSubscriber, publicationsOf, type TestSubscriber } from './test-subscriber.ts';
 
@@ -12,17 +13,19 @@ let dispatcher: Dispatcher | undefined;
 afterEach(() => dispatcher?.close());
 
 interface Options {
-  readonly delayMs?: () => number;
+  readonly wait?: () => Wait;
   readonly clock?: Clock;
 }
 
-const setUp = ({ delayMs = () => 0, clock = systemClock }: Options = {}) => {
+const waitOf = (ms: number, publications = Infinity): Wait => ({ ms, publications });
+
+const setUp = ({ wait = () => NO_WAIT, clock = systemClock }: Options = {}) => {
   const metrics = createMetricsRegistry();
   const behind: Subscription[] = [];
   dispatcher = createDispatcher({
     clock,
     metrics,
-    delayMs,
+    wait,
     fallBehind(subscription) {
       subscription.channel.remove(subscription);
       behind.push(subscription);
@@ -32,6 +35,7 @@ const setUp = ({ delayMs = () => 0, clock = systemClock }: Options = {}) => {
   });
   const publish = (channel: ChannelState, from: number, to: number): void => {
     channel.log.append({ channel: channel.name, epoch: 'e', publications: publicationsOf(from, to) });
+    metrics.hot.publicationsReceived += to - from + 1;
     dispatcher!.markDirty(channel);
   };
   return { metrics, publish, behind };
@@ -133,7 +137,7 @@ describe('the dispatcher', () => {
   });
 
   it('does not have the rest of a burst wait for the coalescing', async () => {
-    const { publish } = setUp({ delayMs: () => (channel.flushedSeq === 0 ? 0 : 1_000_000) });
+    const { publish } = setUp({ wait: () => waitOf(channel.flushedSeq === 0 ? 0 : 1_000_000) });
     const channel = channelOf('c');
     const subscribers = largeAudience(channel);
     publish(channel, 1, 5_000);
@@ -145,13 +149,45 @@ describe('the dispatcher', () => {
   });
 
   it('does not wait when there is as much as one flush takes', async () => {
-    const { publish } = setUp({ delayMs: () => 1_000_000 });
+    const { publish } = setUp({ wait: () => waitOf(1_000_000) });
     const channel = channelOf('c');
     const subscriber = createTestSubscriber();
     listen(channel, subscriber);
     for (let offset = 1; offset <= 2_000; offset++) publish(channel, offset, offset);
     await until(() => channel.flushedSeq > 1_000);
     expect(offsets(subscriber)).toEqual(Array.from({ length: channel.flushedSeq }, (_, index) => index + 1));
+  });
+
+  it('ends a wait with the last publication that was expected, whatever its channel', async () => {
+    const { publish, metrics } = setUp({ wait: () => waitOf(1_000_000, 3) });
+    const [one, other] = [channelOf('one'), channelOf('other')];
+    const subscriber = createTestSubscriber();
+    for (const channel of [one, other]) listen(channel, subscriber);
+    for (const round of [0, 1]) {
+      publish(one, 2 * round + 1, 2 * round + 1);
+      publish(one, 2 * round + 2, 2 * round + 2);
+      for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+      expect(subscriber.frames).toHaveLength(2 * round);
+      publish(other, round + 1, round + 1);
+      await until(() => subscriber.frames.length === 2 * round + 2);
+      expect(metrics.hot.flushes).toBe(round + 1);
+    }
+  });
+
+  it('counts a wait from the first publication, also when a flush was in progress then', async () => {
+    let waitMs = 0;
+    const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+    const { publish } = setUp({ wait: () => waitOf(waitMs), clock });
+    const channel = channelOf('c');
+    const subscribers = largeAudience(channel);
+    publish(channel, 1, 1);
+    await until(() => subscribers[0]!.frames.length > 0);
+    // 30 ms of flush are left, and the wait is over before it is.
+    waitMs = 15;
+    publish(channel, 2, 2);
+    await until(() => channel.sentSeq >= 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(offsets(subscribers[0]!)).toEqual([1, 2]);
   });
 
   it('goes on with other channels while one has more than it can send', async () => {
@@ -442,7 +478,7 @@ describe('the dispatcher', () => {
 
   describe('with a wait of its own for a channel', () => {
     it('flushes it at once although the node waits, and the others when their time has come', async () => {
-      const { publish } = setUp({ delayMs: () => 40 });
+      const { publish } = setUp({ wait: () => waitOf(40) });
       const [prompt, usual] = [channelWaiting('prompt', 0), channelOf('usual')];
       const [first, second] = [createTestSubscriber(), createTestSubscriber()];
       listen(prompt, first);
@@ -481,7 +517,7 @@ describe('the dispatcher', () => {
     });
 
     it('loses nothing under any mix of waits', async () => {
-      const { publish } = setUp({ delayMs: () => 3 });
+      const { publish } = setUp({ wait: () => waitOf(3) });
       const channels = [undefined, 0, 1, 5, undefined].map((ms, index) => channelWaiting(`c${index}`, ms));
       const subscribers = channels.map((channel) => {
         const subscriber = createTestSubscriber();

@@ -12,6 +12,7 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import { BatchFrame } from './batch-frame.ts';
 import { HIGH_BYTES } from './catch-up.ts';
 import { type ChannelState, park, type Subscriber, type Subscription } from './channel-state.ts';
+import { NO_WAIT, type Wait } from './coalescing.ts';
 
 /** Longest time that is sent before the event loop turns, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
 const SLICE_MS = 2;
@@ -35,8 +36,8 @@ const MAX_FRAME_BYTES = MAX_FLUSH_BYTES / 2;
 export interface DispatcherOptions {
   readonly clock: Clock;
   readonly metrics: MetricsRegistry;
-  /** Delay before the next flush, ms; asked once per flush. */
-  readonly delayMs: () => number;
+  /** How long the next flush waits; asked once per flush. */
+  readonly wait: () => Wait;
   /** The socket of this live subscription takes no more, or the flush is too large for it: it catches up from now on. */
   readonly fallBehind: (subscription: Subscription) => void;
   /** The log of the channel moved: somebody may have waited for that. */
@@ -62,10 +63,12 @@ interface Turn {
 }
 
 export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
-  const { clock, metrics, delayMs, fallBehind, onProgress, onFlushed } = options;
+  const { clock, metrics, fallBehind, onProgress, onFlushed } = options;
   const { hot } = metrics;
-  /** Channels that wait as long as the load asks for. */
+  /** Channels that wait as long as the load asks for, since when, monotonic ms, and what the node had received when they were taken last. */
   let dirty: ChannelState[] = [];
+  let dirtySinceMs = 0;
+  let receivedBefore = 0;
   /** Channels with a wait of their own that is not over, by its length, ms. */
   const waiting = new Map<number, ChannelState[]>();
   const timers = new Set<NodeJS.Timeout>();
@@ -87,9 +90,10 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   let audience: Subscriber[] = [];
   let next = 0;
   let state: 'idle' | 'sending' | 'closed' = 'idle';
-  /** Whether the wait of `dirty` has begun. */
+  /** Whether the wait of `dirty` has begun, which, and what ends it. */
   let isScheduled = false;
-  let currentDelayMs = 0;
+  let current = NO_WAIT;
+  let timer: NodeJS.Timeout | undefined;
   let spentMs = 0;
   /** Bytes handed to the connection being served. */
   let handedBytes = 0;
@@ -267,36 +271,53 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     });
   };
 
-  const after = (ms: number, action: () => void): void => {
+  const after = (ms: number, action: () => void): NodeJS.Timeout | undefined => {
     const run = (): void => {
       action();
       if (state === 'idle' && due.length > 0) work(turnOf(0));
     };
     if (ms < 1) {
       setImmediate(run);
-      return;
+      return undefined;
     }
-    const timer = setTimeout(() => {
-      timers.delete(timer);
+    const started = setTimeout(() => {
+      timers.delete(started);
       run();
     }, ms);
-    timers.add(timer);
+    timers.add(started);
+    return started;
   };
 
-  /** A flush in progress puts it off: the delay counts from its end. */
+  const takeDirty = (): void => {
+    isScheduled = false;
+    timer = undefined;
+    due = due.concat(dirty);
+    dirty = [];
+    receivedBefore = hot.publicationsReceived;
+  };
+
+  const isGathered = (): boolean => hot.publicationsReceived - receivedBefore >= current.publications;
+
+  /** The wait counts from the first publication; a flush in progress goes on meanwhile, and is not interrupted. */
   const schedule = (): void => {
     if (isScheduled || state !== 'idle') return;
     isScheduled = true;
-    currentDelayMs = delayMs();
-    after(currentDelayMs, () => {
-      isScheduled = false;
-      due = due.concat(dirty);
-      dirty = [];
-    });
+    current = options.wait();
+    const leftMs = isGathered() ? 0 : current.ms - (clock.monotonicMs() - dirtySinceMs);
+    timer = after(leftMs, takeDirty);
+  };
+
+  /** No further publication is expected before the wait is over. */
+  const endWait = (): void => {
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    timers.delete(timer);
+    takeDirty();
+    yieldTurn();
   };
 
   /** All channels of one length that become dirty meanwhile leave with the first. */
-  const wait = (channel: ChannelState, ms: number): void => {
+  const waitApart = (channel: ChannelState, ms: number): void => {
     const group = waiting.get(ms);
     if (group !== undefined) {
       group.push(channel);
@@ -320,22 +341,26 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     markDirty(channel) {
       if (channel.frame !== null && !channel.frame.isFull) grown.add(channel);
       if (channel.dirty && channel.log.appendedBytes - channel.takenBytes > MAX_FRAME_BYTES) hasten(channel);
-      if (channel.dirty) return;
-      channel.dirty = true;
-      if (channel.coalesceMs === undefined) {
-        dirty.push(channel);
-        schedule();
-      } else wait(channel, channel.coalesceMs);
+      if (!channel.dirty) {
+        channel.dirty = true;
+        if (channel.coalesceMs !== undefined) waitApart(channel, channel.coalesceMs);
+        else {
+          if (dirty.length === 0) dirtySinceMs = clock.monotonicMs();
+          dirty.push(channel);
+          schedule();
+        }
+      }
+      if (isScheduled && isGathered()) endWait();
     },
     get currentDelayMs() {
-      return currentDelayMs;
+      return current.ms;
     },
     get backlogMs() {
       return cutSinceMs === undefined ? 0 : clock.monotonicMs() - cutSinceMs;
     },
     close() {
       state = 'closed';
-      for (const timer of timers) clearTimeout(timer);
+      for (const started of timers) clearTimeout(started);
       timers.clear();
     },
   };

@@ -13,6 +13,7 @@ import type { Clock } from '../clock.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
+import type { Wait } from './coalescing.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createEphemeral } from './ephemeral/ephemeral.ts';
 import { createHub, type Hub } from './hub.ts';
@@ -28,8 +29,8 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
   readonly limitsOf: (channel: string) => KickLimits & { readonly coalesce: number | undefined };
-  /** Delay before the next flush, ms; asked once per flush. */
-  readonly delayMs: () => number;
+  /** How long the next flush waits; asked once per flush. */
+  readonly wait: () => Wait;
   /** Whether ephemeral channels hand over their newest messages only, and rest in between. Default: never. */
   readonly isThinned?: () => boolean;
   /** How long they rest then, ms. */
@@ -62,7 +63,7 @@ export interface Fanout {
 }
 
 export const createFanout = (options: FanoutOptions): Fanout => {
-  const { broker, clock, metrics, boundsOf, limitsOf, delayMs, onCharged, onError } = options;
+  const { broker, clock, metrics, boundsOf, limitsOf, wait, onCharged, onError } = options;
   const kicks = createKicks({ clock, metrics, limitsOf });
   const markDirty = (channel: ChannelState): void => dispatcher.markDirty(channel);
   const rings = createRings({ ...options, onCharged: (bytes) => onCharged('rings', bytes) });
@@ -80,7 +81,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
   const dispatcher = createDispatcher({
     clock,
     metrics,
-    delayMs,
+    wait,
     fallBehind: (subscription) => catchUp.fallBehind(subscription),
     onProgress: (channel) => catchUp.handleProgress(channel),
     onFlushed: (channel) => rings.settle(channel),
@@ -91,7 +92,7 @@ export const createFanout = (options: FanoutOptions): Fanout => {
     broker,
     clock,
     metrics,
-    delayMs,
+    delayMs: () => wait().ms,
     isThinned,
     restMs,
     maxWaitingBytes,

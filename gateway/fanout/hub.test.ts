@@ -6,6 +6,7 @@ import { createMemoryBroker } from '../../broker/memory/memory-broker.ts';
 import { systemClock } from '../clock.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
 import type { Subscription } from './channel-state.ts';
+import { NO_WAIT } from './coalescing.ts';
 import { createFanout } from './fanout.ts';
 import type { Attached } from './hub.ts';
 import { silentEvents } from './test-fanout.ts';
@@ -35,7 +36,7 @@ const setUp = async (
     clock: systemClock,
     metrics,
     boundsOf: () => bounds,
-    delayMs: () => 0,
+    wait: () => NO_WAIT,
     maxChannelBytes: 1 << 17,
     maxTotalBytes: () => 1 << 24,
     maxWaitingBytes: 1 << 26,

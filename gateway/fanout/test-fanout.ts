@@ -6,6 +6,7 @@ import { createMemoryBroker } from '../../broker/memory/memory-broker.ts';
 import { NUMBERING_TTL_MS } from '../../broker/clock.ts';
 import type { Since } from '../../protocol/position.ts';
 import { createMetricsRegistry } from '../observability/registry.ts';
+import { NO_WAIT } from './coalescing.ts';
 import { createFanout } from './fanout.ts';
 import type { KickLimits } from './kicks.ts';
 import type { DeliveryPolicy } from './policy.ts';
@@ -67,7 +68,7 @@ export const setUp = async (options: NodeOptions = {}) => {
     clock,
     metrics,
     boundsOf: () => bounds,
-    delayMs: () => 0,
+    wait: () => NO_WAIT,
     maxChannelBytes: ringBytes,
     maxTotalBytes: () => 1 << 26,
     maxWaitingBytes: 1 << 26,
