@@ -35,8 +35,7 @@ const setUp = ({ wait = () => NO_WAIT, clock = systemClock }: Options = {}) => {
   });
   const publish = (channel: ChannelState, from: number, to: number): void => {
     channel.log.append({ channel: channel.name, epoch: 'e', publications: publicationsOf(from, to) });
-    metrics.hot.publicationsReceived += to - from + 1;
-    dispatcher!.markDirty(channel);
+    dispatcher!.markDirty(channel, to - from + 1);
   };
   return { metrics, publish, behind };
 };
@@ -158,11 +157,13 @@ describe('the dispatcher', () => {
     expect(offsets(subscriber)).toEqual(Array.from({ length: channel.flushedSeq }, (_, index) => index + 1));
   });
 
-  it('ends a wait with the last publication that was expected, whatever its channel', async () => {
+  it('ends a wait with the last publication that was expected, whatever its channel, and does not count those of channels with their own', async () => {
     const { publish, metrics } = setUp({ wait: () => waitOf(1_000_000, 3) });
     const [one, other] = [channelOf('one'), channelOf('other')];
+    const patient = channelWaiting('patient', 1_000_000);
     const subscriber = createTestSubscriber();
     for (const channel of [one, other]) listen(channel, subscriber);
+    publish(patient, 1, 5);
     for (const round of [0, 1]) {
       publish(one, 2 * round + 1, 2 * round + 1);
       publish(one, 2 * round + 2, 2 * round + 2);

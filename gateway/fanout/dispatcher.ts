@@ -47,8 +47,11 @@ export interface DispatcherOptions {
 }
 
 export interface Dispatcher {
-  /** There are entries after `channel.flushedSeq`, or for somebody who returned from behind. */
-  markDirty(channel: ChannelState): void;
+  /**
+   * There are entries after `channel.flushedSeq`, or for somebody who returned from behind.
+   * @param publications so many came with this call
+   */
+  markDirty(channel: ChannelState, publications?: number): void;
   /** Delay of the newest flush, ms. */
   readonly currentDelayMs: number;
   /** For how long some channel has had more than one flush could take, ms; 0 while fan-out keeps up. */
@@ -65,10 +68,10 @@ interface Turn {
 export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   const { clock, metrics, fallBehind, onProgress, onFlushed } = options;
   const { hot } = metrics;
-  /** Channels that wait as long as the load asks for, since when, monotonic ms, and what the node had received when they were taken last. */
+  /** Channels that wait as long as the load asks for, since when, monotonic ms, and the publications that do. */
   let dirty: ChannelState[] = [];
   let dirtySinceMs = 0;
-  let receivedBefore = 0;
+  let gathered = 0;
   /** Channels with a wait of their own that is not over, by its length, ms. */
   const waiting = new Map<number, ChannelState[]>();
   const timers = new Set<NodeJS.Timeout>();
@@ -293,17 +296,15 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     timer = undefined;
     due = due.concat(dirty);
     dirty = [];
-    receivedBefore = hot.publicationsReceived;
+    gathered = 0;
   };
-
-  const isGathered = (): boolean => hot.publicationsReceived - receivedBefore >= current.publications;
 
   /** The wait counts from the first publication; a flush in progress goes on meanwhile, and is not interrupted. */
   const schedule = (): void => {
     if (isScheduled || state !== 'idle') return;
     isScheduled = true;
     current = options.wait();
-    const leftMs = isGathered() ? 0 : current.ms - (clock.monotonicMs() - dirtySinceMs);
+    const leftMs = gathered >= current.publications ? 0 : current.ms - (clock.monotonicMs() - dirtySinceMs);
     timer = after(leftMs, takeDirty);
   };
 
@@ -338,7 +339,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   };
 
   return {
-    markDirty(channel) {
+    markDirty(channel, publications = 0) {
       if (channel.frame !== null && !channel.frame.isFull) grown.add(channel);
       if (channel.dirty && channel.log.appendedBytes - channel.takenBytes > MAX_FRAME_BYTES) hasten(channel);
       if (!channel.dirty) {
@@ -347,10 +348,13 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
         else {
           if (dirty.length === 0) dirtySinceMs = clock.monotonicMs();
           dirty.push(channel);
-          schedule();
         }
       }
-      if (isScheduled && isGathered()) endWait();
+      // Nobody waits: it goes with what is due already.
+      if (channel.coalesceMs !== undefined || dirty.length === 0) return;
+      gathered += publications;
+      if (!isScheduled) schedule();
+      else if (gathered >= current.publications) endWait();
     },
     get currentDelayMs() {
       return current.ms;

@@ -14,7 +14,7 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import { createCatchUp } from './catch-up.ts';
 import type { ChannelState, Subscriber } from './channel-state.ts';
 import type { Wait } from './coalescing.ts';
-import { createDispatcher } from './dispatcher.ts';
+import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { createEphemeral } from './ephemeral/ephemeral.ts';
 import { createHub, type Hub } from './hub.ts';
 import { createKicks, type KickLimits } from './kicks.ts';
@@ -65,7 +65,7 @@ export interface Fanout {
 export const createFanout = (options: FanoutOptions): Fanout => {
   const { broker, clock, metrics, boundsOf, limitsOf, wait, onCharged, onError } = options;
   const kicks = createKicks({ clock, metrics, limitsOf });
-  const markDirty = (channel: ChannelState): void => dispatcher.markDirty(channel);
+  const markDirty: Dispatcher['markDirty'] = (channel, publications) => dispatcher.markDirty(channel, publications);
   const rings = createRings({ ...options, onCharged: (bytes) => onCharged('rings', bytes) });
   const catchUp = createCatchUp({
     history: broker.history,

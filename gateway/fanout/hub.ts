@@ -27,8 +27,8 @@ export interface HubOptions {
   readonly broker: Broker;
   readonly ephemeral: Ephemeral;
   readonly catchUp: CatchUp;
-  /** There is something to flush. */
-  readonly markDirty: (channel: ChannelState) => void;
+  /** There is something to flush; so many publications of it are new. */
+  readonly markDirty: (channel: ChannelState, publications?: number) => void;
   /** The channel is gone from this node. */
   readonly onClosed: (channel: ChannelState) => void;
   /** The channel has subscribers here from now on, or none any more. */
@@ -229,7 +229,7 @@ export const createHub = (options: HubOptions): Hub => {
     }
     if (beginsUnusedNumbering(channel, run)) channel.log.changeEpoch({ epoch: run.epoch, offset: 0 }, 0);
     const outcome = channel.log.append(run);
-    if (outcome === 'appended') markDirty(channel);
+    if (outcome === 'appended') markDirty(channel, run.publications.length);
     else if (outcome !== 'known') {
       hold(channel, run);
       healing.heal(channel);
