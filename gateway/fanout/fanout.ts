@@ -12,7 +12,7 @@ import type { HistoryBounds } from '../../broker/publication.ts';
 import type { Clock } from '../clock.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { createCatchUp } from './catch-up.ts';
-import type { ChannelState, Subscriber } from './channel-state.ts';
+import type { Subscriber } from './channel-state.ts';
 import type { Wait } from './coalescing.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { createEphemeral } from './ephemeral/ephemeral.ts';
