@@ -52,7 +52,7 @@ export interface Dispatcher {
    * @param publications so many came with this call
    */
   markDirty(channel: ChannelState, publications?: number): void;
-  /** Delay of the newest flush, ms. */
+  /** Longest that the newest flush could wait, ms. */
   readonly currentDelayMs: number;
   /** For how long some channel has had more than one flush could take, ms; 0 while fan-out keeps up. */
   readonly backlogMs: number;

@@ -165,7 +165,7 @@ export const metricDeclarations = {
   ),
   weir_flush_duration_seconds: histogram(SECONDS, 'Time one flush spent sending, all slices together.'),
   weir_flushes_total: counter('Flushes of the dispatcher.'),
-  weir_coalesce_delay_seconds: gauge('Delay the dispatcher currently waits before a flush.'),
+  weir_coalesce_delay_seconds: gauge('Longest that the newest flush could wait for further publications.'),
   weir_fanout_backlog_seconds: gauge(
     'For how long some channel has had more than one flush could take; 0 while fan-out keeps up. Counts as lag in the overload signals.',
   ),
