@@ -77,7 +77,7 @@ describe('the wait that a load asks for', () => {
     expect(delayForLoad({ ...idle, busy: 1, publications: 0.04, flushes: 0.05 }, 20)).toBe(0);
   });
 
-  it('does not wait before a flush so long that the next one gathers meanwhile', () => {
+  it('waits less the longer a flush takes, down to nothing, because the next one gathers meanwhile', () => {
     expect(delayForLoad({ ...idle, busy: 1, flushing: 1, flushes: 0.1 }, 20)).toBeCloseTo(10);
     expect(delayForLoad({ ...idle, busy: 1, flushing: 1, flushes: 0.05 }, 20)).toBe(0);
   });

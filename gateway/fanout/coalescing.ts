@@ -37,7 +37,7 @@ const FLUSH_MS = { from: 0.5, full: 1.5 } as const;
 const ECONOMY = 0.6;
 /** Of the configured bound, what publications need on their way to the flush; economy leaves it to them, so that all of it stays within the bound. */
 const ON_THE_WAY = 0.1;
-/** What a publication may be later than the mean distance of two. Costs nothing when it is not: the wait ends with it. */
+/** What a publication may be later than the mean distance of two. When it is not, the wait of a channel with a log ends with it. */
 const LATENESS = 1.3;
 /** How far into a flush a publication still joins it for most. */
 const JOINS = 0.5;

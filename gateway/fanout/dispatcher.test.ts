@@ -163,9 +163,9 @@ describe('the dispatcher', () => {
     const patient = channelWaiting('patient', 1_000_000);
     const subscriber = createTestSubscriber();
     for (const channel of [one, other]) listen(channel, subscriber);
-    publish(patient, 1, 5);
     for (const round of [0, 1]) {
       publish(one, 2 * round + 1, 2 * round + 1);
+      publish(patient, 5 * round + 1, 5 * round + 5);
       publish(one, 2 * round + 2, 2 * round + 2);
       for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
       expect(subscriber.frames).toHaveLength(2 * round);
@@ -175,10 +175,20 @@ describe('the dispatcher', () => {
     }
   });
 
+  it('sends all that came in one turn together, also what came behind the last that was expected', async () => {
+    const { publish, metrics } = setUp({ wait: () => waitOf(1_000_000, 2) });
+    const channels = ['a', 'b', 'c'].map(channelOf);
+    const subscriber = createTestSubscriber();
+    for (const channel of channels) listen(channel, subscriber);
+    for (const channel of channels) publish(channel, 1, 1);
+    await until(() => subscriber.frames.length > 0);
+    expect(subscriber.frames).toHaveLength(3);
+    expect(metrics.hot.flushes).toBe(1);
+  });
+
   it('counts a wait from the first publication, also when a flush was in progress then', async () => {
     let waitMs = 0;
-    const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
-    const { publish } = setUp({ wait: () => waitOf(waitMs), clock });
+    const { publish } = setUp({ wait: () => waitOf(waitMs) });
     const channel = channelOf('c');
     const subscribers = largeAudience(channel);
     publish(channel, 1, 1);

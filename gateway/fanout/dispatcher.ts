@@ -313,8 +313,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (timer === undefined) return;
     clearTimeout(timer);
     timers.delete(timer);
-    takeDirty();
-    yieldTurn();
+    // At the end of this turn: what else comes in it leaves with them.
+    timer = after(0, takeDirty);
   };
 
   /** All channels of one length that become dirty meanwhile leave with the first. */

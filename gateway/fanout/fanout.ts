@@ -29,7 +29,7 @@ export interface FanoutOptions extends Pick<RingOptions, 'maxChannelBytes' | 'ma
   readonly metrics: MetricsRegistry;
   readonly boundsOf: (channel: string) => HistoryBounds;
   readonly limitsOf: (channel: string) => KickLimits & { readonly coalesce: number | undefined };
-  /** How long the next flush waits; asked once per flush. */
+  /** How long the next flush waits; asked for each. */
   readonly wait: () => Wait;
   /** Whether ephemeral channels hand over their newest messages only, and rest in between. Default: never. */
   readonly isThinned?: () => boolean;
@@ -48,7 +48,7 @@ export interface Fanout {
   readonly hub: Hub;
   /** The socket's backlog shrank. */
   handleDrain(subscriber: Subscriber): void;
-  /** Delay of the newest flush, ms. */
+  /** Longest that the newest flush could wait, ms. */
   readonly currentDelayMs: number;
   /** For how long some channel has had more than one flush could take, ms; 0 while fan-out keeps up. */
   readonly backlogMs: number;

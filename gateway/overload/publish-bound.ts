@@ -25,13 +25,10 @@ const STUCK_SAMPLES = 5;
 const CALM_SAMPLES = 10;
 /**
  * The time they may take follows how late the loop is: shorter the later it is than this part of the threshold of `lag`, longer
- * while it is less late, by so much per sample. While there is a bound, and for a while after, the goal is far lower, because more under way brings no
+ * while it is less late, by so much per sample. While there is a bound the goal is far lower, because more under way brings no
  * more per second then, and what is under way when the machine falters has to be waited for by all that comes after.
  */
 const ALLOWED = { goal: { unbounded: 0.5, bounded: 0.1 }, gain: 0.5, fall: 0.7, rise: 1.05, leastMs: 10 } as const;
-
-/** A node that was full so long ago is near it still: the goal stays low, and a bound begins again before anything waits long. Ms. */
-const NEAR_FULL_MS = 10_000;
 
 /** What happened to the node since the sample before. */
 export interface BoundSample {
@@ -64,8 +61,6 @@ export const createPublishBound = (longestMs: number): PublishBound => {
   /** What the broker takes while the loop has time, ms. */
   let brokerMs = 0;
   let allowedMs = longestMs;
-  /** How long ago there was a bound. */
-  let boundedAgoMs = Infinity;
   let calmSamples = 0;
   let stuckSamples = 0;
   const refused = { client: 0, http: 0 };
@@ -110,8 +105,7 @@ export const createPublishBound = (longestMs: number): PublishBound => {
     sample({ elapsedMs, busy, lag }) {
       if (longestMs === 0) return;
       calmSamples = refused.client + refused.http > 0 ? 0 : calmSamples + 1;
-      boundedAgoMs = bound === Infinity ? boundedAgoMs + elapsedMs : 0;
-      const goal = boundedAgoMs > NEAR_FULL_MS ? ALLOWED.goal.unbounded : ALLOWED.goal.bounded;
+      const goal = bound === Infinity ? ALLOWED.goal.unbounded : ALLOWED.goal.bounded;
       const change = 1 + (1 - lag / goal) * ALLOWED.gain;
       const changedMs = allowedMs * Math.min(ALLOWED.rise, Math.max(ALLOWED.fall, change));
       allowedMs = Math.min(longestMs, Math.max(ALLOWED.leastMs, changedMs));
