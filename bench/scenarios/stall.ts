@@ -1,5 +1,5 @@
 // Event-loop stall: what publications to 10 000 subscribers cost a request that arrives meanwhile, and what the same ones to a
-// single subscriber do, where there is no fan-out: what is as long there is the machine's.
+// single subscriber do, where there is no fan-out: what is as long there is the machine's or other work of the server.
 import type { LoadResult } from '../load-types.ts';
 import {
   baseLoad,
