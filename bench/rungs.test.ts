@@ -18,6 +18,7 @@ const setUp = () => {
     stepMs: 200,
     releaseMs: 1000,
     publishWaitMs: 100,
+    nextTurn: () => undefined,
     read: () => ({ lag: 0, cpu: 0, memory, buffered: 0 }),
     moveIdle: () => 0,
   });

@@ -114,6 +114,7 @@ export const createProtection = (options: ProtectionOptions): Protection => {
     stepMs: config.overloadStepMs,
     releaseMs: config.overloadReleaseMs,
     publishWaitMs: config.overloadPublishMs,
+    nextTurn: setImmediate,
     read() {
       const load = readLoad();
       coalescing.take(load);

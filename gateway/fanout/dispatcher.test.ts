@@ -175,6 +175,28 @@ describe('the dispatcher', () => {
     }
   });
 
+  it('does not count for the next wait what goes with one that is over', async () => {
+    let waitMs = 5;
+    const { publish } = setUp({ wait: () => waitOf(waitMs, 2) });
+    const [busy, channel] = [channelWaiting('busy', 0), channelOf('c')];
+    largeAudience(busy);
+    const subscriber = createTestSubscriber();
+    listen(channel, subscriber);
+    publish(channel, 1, 1);
+    publish(busy, 1, 1);
+    // The flush of the one takes 30 ms, and in its middle the wait of the other is over.
+    const overMs = performance.now() + 2 * waitMs;
+    await until(() => performance.now() > overMs);
+    publish(channel, 2, 2);
+    await until(() => subscriber.frames.length > 0 && channel.sentSeq === 2);
+    waitMs = 1_000_000;
+    publish(channel, 3, 3);
+    for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+    expect(offsets(subscriber)).toEqual([1, 2]);
+    publish(channel, 4, 4);
+    await until(() => channel.sentSeq === 4);
+  });
+
   it('sends all that came in one turn together, also what came behind the last that was expected', async () => {
     const { publish, metrics } = setUp({ wait: () => waitOf(1_000_000, 2) });
     const channels = ['a', 'b', 'c'].map(channelOf);
@@ -436,6 +458,20 @@ describe('the dispatcher', () => {
     expect(frameCounts.filter((count) => count === 2)).toHaveLength(served);
     expect(frameCounts.filter((count) => count === 1)).toHaveLength(300 - served);
     expect(metrics.hot.flushes).toBe(2);
+  });
+
+  it('brings what arrives during a flush also to those who lacked nothing when it began', async () => {
+    const { publish, metrics } = setUp();
+    const { channel, subscribers } = await inTheMiddle(publish);
+    await until(() => subscribers[200]!.frames.length === 1);
+    publish(channel, 2, 2);
+    await until(() => subscribers[0]!.frames.length === 2);
+    // The second flush, for 200 of them; the first one brought 2 to the last.
+    const last = subscribers.at(-1)!;
+    expect(offsets(last)).toEqual([1, 2]);
+    publish(channel, 3, 3);
+    await until(() => metrics.hot.flushes === 2);
+    expect(offsets(last)).toEqual([1, 2, 3]);
   });
 
   it('leaves what does not fit into the frame of a flush in progress to the next', async () => {

@@ -1,12 +1,13 @@
 // Turns appended log entries into frames on sockets: marks channels dirty, waits as long as coalescing says, flushes in slices.
 //
-// A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription that is behind its end is
-// listed on its connection. Send: connection by connection, all its frames in one cork, in slices, so that a large
-// audience never holds the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, while fan-out lags, as long as
-// everything else did, within bounds.
+// A flush has two steps. Collect: every dirty channel gets one batch frame, every subscription of it is listed on its
+// connection. Send: connection by connection, all its frames in one cork, in slices, so that a large audience never holds
+// the event loop longer than SLICE_MS and CLOCK_STRIDE connections, or, while fan-out lags, as long as everything else did,
+// within bounds.
 // A cursor moves only when its frame was handed over. What arrives during a flush is added to the frames of those who have
-// not been served, between two slices; the next flush brings it to the others, whose cursors say what they lack. So a
-// message waits for one round through the audience, not for the rest of one and then another.
+// not been served, between two slices, also of those who lacked nothing when it began; the next flush brings it to the
+// others, whose cursors say what they lack. So a message waits for one round through the audience, whoever it is for, not
+// for the rest of one and then another.
 import type { Clock } from '../clock.ts';
 import type { MetricsRegistry } from '../observability/registry.ts';
 import { BatchFrame } from './batch-frame.ts';
@@ -122,10 +123,10 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (frame.isFull) cut.push(channel);
     flushing.push(channel);
     for (const subscription of hasFresh ? channel.subscriptions : returning) {
-      if (subscription.cursor >= frame.toSeq || subscription.index === -1) continue;
+      if (subscription.index === -1) continue;
       const { subscriber } = subscription;
       if (subscriber.parked) {
-        leaving.push(subscription);
+        if (subscription.cursor < frame.toSeq) leaving.push(subscription);
         continue;
       }
       if (subscriber.pendingHead === null) audience.push(subscriber);
@@ -145,6 +146,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     const { frame } = subscription.channel;
     // Unsubscribed or fallen behind since the collect step, or the connection ended under an earlier frame of this cork.
     if (subscription.index === -1 || frame === null || !subscriber.isOpen()) return;
+    // It lacked nothing when the flush began, and nothing came since.
+    if (subscription.cursor >= frame.toSeq) return;
     if (subscriber.parked) {
       fallBehind(subscription);
       return;
@@ -182,7 +185,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
     if (first.nextPending === null) sendOne(subscriber, first);
     else subscriber.cork(() => sendList(subscriber, first));
     // What this flush handed over does not count: an idle socket may be given one flush.
-    if (subscriber.isOpen() && subscriber.bufferedBytes() - handedBytes > HIGH_BYTES) park(subscriber);
+    if (handedBytes > 0 && subscriber.isOpen() && subscriber.bufferedBytes() - handedBytes > HIGH_BYTES)
+      park(subscriber);
   };
 
   /** Serves connections until all are or the turn is over; false: some are left. */

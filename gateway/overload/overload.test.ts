@@ -11,9 +11,11 @@ let readings: { lag: number; cpu: number; memory: number; buffered: number };
 let idle: number;
 let metrics: MetricsRegistry;
 let overload: Overload;
+let endTurn: () => void;
 
 beforeEach(() => {
   nowMs = 0;
+  endTurn = () => undefined;
   idle = 0;
   readings = { lag: 0, cpu: 0, memory: 0, buffered: 0 };
   metrics = createMetricsRegistry();
@@ -26,6 +28,7 @@ beforeEach(() => {
     stepMs: 2 * SAMPLE_MS,
     releaseMs: RELEASE_MS,
     publishWaitMs: 100,
+    nextTurn: (work) => (endTurn = work),
     read: () => readings,
     moveIdle: () => idle,
   });
@@ -35,6 +38,7 @@ beforeEach(() => {
 const pass = (samples: number, each: () => void = () => undefined): void => {
   for (let sample = 0; sample < samples; sample++) {
     each();
+    endTurn();
     nowMs += SAMPLE_MS;
     overload.tick();
   }
@@ -135,6 +139,23 @@ describe('who may publish', () => {
     });
     expect(overload.rung()).toBe(8);
     expect([...reasons]).toEqual(['cpu']);
+  });
+
+  it('refuses the rest of a turn of the loop that has taken in publications for half of what they may take', () => {
+    readings = { ...readings, cpu: 1, lag: 2 };
+    expect(publishes('http', 10_000)).toBe(10_000);
+    nowMs += 51;
+    expect(overload.refusePublish('http')).toBe(1500);
+    expect(overload.refusePublish('client')).toBe(1500);
+    endTurn();
+    expect(overload.refusePublish('http')).toBeUndefined();
+    // Whoever is refused for it shows that the node is full.
+    pass(60, () => {
+      publishes('http', 10_000);
+      nowMs += 51;
+      publishes('http', 1);
+    });
+    expect(overload.rung()).toBe(8);
   });
 
   it('does not shed publishes of servers for a flood by clients', () => {
@@ -260,6 +281,7 @@ describe('what it tells', () => {
       stepMs: 0,
       releaseMs: RELEASE_MS,
       publishWaitMs: 100,
+      nextTurn: () => undefined,
       read: () => ({ lag: 1e9, cpu: 1, memory: 1e12, buffered: 1e12 }),
       moveIdle: () => 0,
     });

@@ -5,6 +5,7 @@ import type { MetricsRegistry } from '../observability/registry.ts';
 import { createLadder, type Level, type Pressures, RUNGS, type Rung, type Signal, SIGNALS } from './ladder.ts';
 import { createPublishLimit, type PublishLimit } from './publish-limit.ts';
 import { createPublishBound, type PublishSource } from './publish-bound.ts';
+import { createPublishTurn } from './publish-turn.ts';
 import { createSignals, highest, type Readings, SAMPLE_MS, type Thresholds } from './signals.ts';
 
 export interface OverloadOptions {
@@ -20,6 +21,8 @@ export interface OverloadOptions {
   readonly releaseMs: number;
   /** What publications may take beyond what the broker takes by itself, while the loop is busy, ms; 0: however long they like. */
   readonly publishWaitMs: number;
+  /** Calls back behind all that is read in this turn of the event loop. */
+  readonly nextTurn: (work: () => void) => void;
   /** Everything but the broker, which tells by `handlePublished`. */
   readonly read: () => Omit<Readings, 'broker'>;
   /** Called after every sample while `move_idle` is engaged: asks idle connections to leave. Returns how many were asked. */
@@ -79,6 +82,7 @@ export const createOverload = (options: OverloadOptions): Overload => {
     http: createPublishLimit(),
   };
   const bound = createPublishBound(options.publishWaitMs);
+  const turn = createPublishTurn(options);
   const rungOf: Readonly<Record<PublishSource, Rung>> = {
     client: 'refuse_client_publishes',
     http: 'refuse_server_publishes',
@@ -184,12 +188,16 @@ export const createOverload = (options: OverloadOptions): Overload => {
       return anonymous && isEngaged('refuse_anonymous') ? refused('refuse_anonymous') : undefined;
     },
     refusePublish(source) {
-      if (!limits[source].admits(clock.monotonicMs())) return refused(rungOf[source]);
-      return bound.admits(source) ? undefined : refused('publish_bound');
+      const nowMs = clock.monotonicMs();
+      if (!limits[source].admits(nowMs)) return refused(rungOf[source]);
+      if (turn.isFull(nowMs)) bound.handleRefused(source);
+      else if (bound.admits(source)) return undefined;
+      return refused('publish_bound');
     },
     handlePublishing(source) {
       limits[source].handleTaken(1);
       bound.handleTaken(source);
+      turn.handleTaken();
     },
     handlePublished(source, durationMs) {
       bound.handleOver(source, durationMs);

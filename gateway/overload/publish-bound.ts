@@ -42,6 +42,8 @@ export interface BoundSample {
 export interface PublishBound {
   /** Whether one more may come. Counts the refusal. */
   admits(source: PublishSource): boolean;
+  /** One was refused because this turn of the loop has taken enough of them. */
+  handleRefused(source: PublishSource): void;
   handleTaken(source: PublishSource): void;
   /** One is over: confirmed after so long, ms, or failed. */
   handleOver(source: PublishSource, durationMs: number | undefined): void;
@@ -92,6 +94,9 @@ export const createPublishBound = (longestMs: number): PublishBound => {
         return true;
       refused[source]++;
       return false;
+    },
+    handleRefused(source) {
+      refused[source]++;
     },
     handleTaken(source) {
       underWay[source]++;

@@ -11,6 +11,8 @@ const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
   const world = {
     nowMs: 0,
     others: [...others],
+    /** Not ready, so that no client is sent to it. */
+    starting: undefined as string | undefined,
     draining: false,
     /** Killed, and its lease not over yet. */
     dead: undefined as { readonly node: string; readonly sinceMs: number } | undefined,
@@ -29,10 +31,13 @@ const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
           const announcedAtMs = world.dead?.node === node ? world.dead.sinceMs : world.nowMs;
           return { node, info, announcedAtMs };
         };
-        const say = (count: number) => ({ ready: true, connections: count, admissionPerSecond: 1000 });
+        const say = (count: number, ready = true) => ({ ready, connections: count, admissionPerSecond: 1000 });
         return Promise.resolve([
           record('self', say(connections.size)),
-          ...world.others.map((count, index) => record(`other-${index}`, say(count))),
+          ...world.others.map((count, index) => {
+            const node = `other-${index}`;
+            return record(node, say(count, world.starting !== node));
+          }),
           ...(world.draining ? [record('leaving', { ready: false, state: 'draining', connections: 500 })] : []),
         ]);
       },
@@ -76,7 +81,7 @@ const setUp = (own: number, others: readonly number[], movesPerSecond = 10) => {
 it('asks its oldest, no faster than it may, and begins a batch only when the one before has gone and settled', async () => {
   const { world, pass, moving, move } = setUp(300, [300, 0], 8);
   const oldest = [...world.connections].slice(0, 80);
-  await pass(5);
+  await pass(10);
   expect(moving()).toEqual(oldest);
   const afterMs = oldest.map(({ asked }) => asked[0]!.afterMs);
   expect([afterMs[0], afterMs.at(-1)]).toEqual([62, 9937]);
@@ -103,9 +108,25 @@ it('waits while another node drains: its clients change every count', async () =
   expect(moving().length).toBeGreaterThan(0);
 });
 
+it.each([
+  { name: 'joined', before: [300], starting: undefined },
+  { name: 'is ready again', before: [300, 0], starting: 'other-1' },
+])('gives the balancer time to know a node that $name', async ({ before, starting }) => {
+  const { world, pass, moving } = setUp(300, before);
+  world.starting = starting;
+  await pass(32);
+  expect(moving()).toEqual([]);
+  world.others = [300, 0];
+  world.starting = undefined;
+  const readyAtMs = world.nowMs;
+  while (moving().length === 0) await pass(1);
+  expect(world.nowMs - readyAtMs).toBeGreaterThanOrEqual(5000);
+  expect(world.nowMs - readyAtMs).toBeLessThanOrEqual(10_000);
+});
+
 it('sends nobody to a node that was killed, as long as its lease makes it look like one with room', async () => {
   const { world, pass, moving } = setUp(300, [0]);
-  await pass(1);
+  await pass(6);
   world.dead = { node: 'other-0', sinceMs: world.nowMs };
   await pass(60);
   expect(moving()).toEqual([]);
@@ -118,7 +139,7 @@ it('passes over who cannot be asked or was asked in vain, and asks ever less oft
   const { world, pass, moving, stay } = setUp(40, [0], 1);
   const [first] = world.connections;
   first!.state = 'open';
-  await pass(5);
+  await pass(10);
   expect(moving()).toHaveLength(10);
   expect(moving()).not.toContain(first);
   const before = world.asks;
@@ -142,6 +163,6 @@ it('goes on after a cluster that could not be asked', async () => {
   await pass(12);
   expect(world.errors).toEqual(['away', 'away']);
   world.away = false;
-  await pass(6);
+  await pass(11);
   expect(moving().length).toBeGreaterThan(0);
 });

@@ -9,7 +9,10 @@ import { timesAt } from './spread.ts';
 
 /** Longest time over which one batch spreads, ms. */
 const BATCH_MS = 10_000;
-/** Between two looks at the cluster, and after a batch until every node has announced what it has now, ms. */
+/**
+ * Between two looks at the cluster, and after a batch until every node has announced what it has now. Longer than a balancer needs to
+ * know a node that is new: its agent looks at the registry twice a second, and its health check as often. Ms.
+ */
 const SETTLE_MS = 5000;
 /**
  * So long before a decision it looks who is there, and all of them must have announced themselves since, which they do every second:
@@ -49,6 +52,11 @@ export const createRebalance = (options: RebalanceOptions): Rebalance => {
   let vainPauseMs = 0;
   /** When each node had announced itself at the look before the decision; undefined: not looked yet. */
   let seen: ReadonlyMap<string, number> | undefined;
+  /**
+   * Nodes that were ready at the last decision. One that is not among them may be unknown to the balancer yet, which would send those who
+   * move for its sake back to the others.
+   */
+  let known: ReadonlySet<string> = new Set();
   /** Asked once and still here: it will not move, or came back to this node and is a new connection. */
   const asked = new WeakSet<Movable>();
 
@@ -86,10 +94,13 @@ export const createRebalance = (options: RebalanceOptions): Rebalance => {
     seen = new Map((await control.nodes()).map(({ node, announcedAtMs }) => [node, announcedAtMs]));
   };
 
-  const decide = async (before: ReadonlyMap<string, number>): Promise<void> => {
+  const decide = async (announced: ReadonlyMap<string, number>): Promise<void> => {
     const nodes = await control.nodes();
-    if (nodes.some(({ node, announcedAtMs }) => before.get(node) === announcedAtMs)) return;
+    if (nodes.some(({ node, announcedAtMs }) => announced.get(node) === announcedAtMs)) return;
     const { ready, draining } = clusterLoadOf(nodes);
+    const before = known;
+    known = new Set(ready.map(({ node }) => node));
+    if (ready.some(({ node }) => !before.has(node))) return;
     // Those a draining node sends away change every count: wait until they have settled.
     if (draining > 0) return;
     const decision = decideBalance({ nodes: ready, self: nodeName, stage, movesPerSecond: settings.movesPerSecond });

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import uWS from 'uWebSockets.js';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type RouteOptions, route } from './http.ts';
+import { type HeadDecision, type RouteOptions, route } from './http.ts';
 
 const sockets: Socket[] = [];
 let listening: uWS.us_listen_socket | undefined;
@@ -33,13 +33,21 @@ const open = async (port: number): Promise<Socket> => {
   return socket;
 };
 
-describe('answers that are promised', () => {
+const DECISIONS: readonly { readonly name: string; readonly decision: HeadDecision }[] = [
+  {
+    name: 'answers that are promised',
+    decision: { kind: 'body', handle: (body) => Promise.resolve({ status: 200, headers: {}, body }) },
+  },
+  { name: 'refusals', decision: { kind: 'answer', answer: { status: 429, headers: {}, body: '' } } },
+];
+
+describe.each(DECISIONS)('$name', ({ decision }) => {
   it('leave after all requests that can be read have been, so that no publisher keeps the loop from turning', async () => {
     const events: string[] = [];
     const port = await serve({
       decide() {
         events.push('read');
-        return { kind: 'body', handle: (body) => Promise.resolve({ status: 200, headers: {}, body }) };
+        return decision;
       },
       onAnswer: () => void events.push('answered'),
     });

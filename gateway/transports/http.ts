@@ -164,7 +164,7 @@ const PROBLEM_OF = {
   discarded: 'bodyTooLarge',
 } as const satisfies Record<string, HttpProblem>;
 
-/** Answers that are ready and leave when the sockets that are to be read have been. */
+/** Answers and refusals that are ready and leave when the sockets that are to be read have been. */
 let ready: (() => void)[] = [];
 
 /**
@@ -208,9 +208,11 @@ const serve =
       options.onAnswer(result, options.nowMs() - startedMs);
       if (!aborted) writeAnswer(res, result, { after, form, headers: options.headers });
     };
-    const answerLater = (result: HttpAnswer | Promise<HttpAnswer>, after?: WriteOptions['after']): void => {
-      if (result instanceof Promise) void result.then((settled) => afterPoll(() => answer(settled, after)));
-      else answer(result, after);
+    const answerLater = (result: HttpAnswer | Promise<HttpAnswer>, after?: WriteOptions['after']): void =>
+      void Promise.resolve(result).then((settled) => afterPoll(() => answer(settled, after)));
+    const answerBody = (result: HttpAnswer | Promise<HttpAnswer>): void => {
+      if (result instanceof Promise) answerLater(result);
+      else answer(result);
     };
 
     const decision = decideOnHead(req, res, method, paramCount, options);
@@ -227,7 +229,7 @@ const serve =
           decision.answer,
           outcome.kind === 'discarded' && outcome.rest === 'nothing' ? 'keep-alive' : 'close',
         );
-      else if (outcome.kind === 'whole') answerLater(decision.handle(outcome.body));
+      else if (outcome.kind === 'whole') answerBody(decision.handle(outcome.body));
       else answer(options.refuse(PROBLEM_OF[outcome.kind]), 'close');
     });
     stopReading = () => {

@@ -54,11 +54,12 @@ interface HistoryAnswer extends Position {
   readonly more: boolean;
 }
 
-const readLog = async (cluster: FaultyCluster, channel: string): Promise<ChannelLog> => {
+/** From a node that is ready: HAProxy may find out later. */
+const readLog = async ({ nodeUrls, apiKey }: FaultyCluster, channel: string): Promise<ChannelLog> => {
   const log: LoggedMessage[] = [];
   for (let since = ''; ; ) {
-    const url = `${cluster.apiUrl}/v1/channels/${channel}/history?limit=1000${since}`;
-    const { status, text, body } = await requestJson(url, { apiKey: cluster.apiKey });
+    const url = `${nodeUrls[0]}/v1/channels/${channel}/history?limit=1000${since}`;
+    const { status, text, body } = await requestJson(url, { apiKey });
     if (status !== 200) throw new Error(`history of ${channel} answered ${status}: ${text}`);
     const { epoch, offset, messages, more } = body as HistoryAnswer;
     log.push(...messages.map((message) => ({ offset: message.offset, messageId: message.data.messageId })));

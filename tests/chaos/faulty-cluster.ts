@@ -7,8 +7,6 @@ import type { Deployment, Step } from './scenario.ts';
 
 export interface FaultyCluster extends AsyncDisposable {
   readonly wsUrl: string;
-  /** Server API through HAProxy. */
-  readonly apiUrl: string;
   /** Of the nodes; they keep their addresses over restarts. */
   readonly nodeUrls: readonly string[];
   readonly apiKey: string;
@@ -94,7 +92,6 @@ const build = async (
   };
   return {
     wsUrl: `${haproxy.publicUrl.replace('http', 'ws')}/v1/ws`,
-    apiUrl: haproxy.apiUrl,
     nodeUrls: nodes.map(({ url }) => url),
     apiKey: API_KEY,
     apply,
