@@ -33,12 +33,14 @@ export interface ChannelPosition {
   readonly offset: number;
 }
 
-/** A publication with its place in the numbering. `body` may be retained by the receiver: drivers hand out memory of its own. */
+/** A publication with its place in the numbering. It may be retained by the receiver: drivers hand out memory of its own. */
 export interface Publication {
   readonly offset: number;
   readonly timeMs: number;
   readonly key: string | undefined;
   readonly body: Buffer;
+  /** Of `body`, which a driver may have to make. */
+  readonly bodyBytes: number;
 }
 
 export interface HistoryBounds {

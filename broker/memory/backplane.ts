@@ -152,7 +152,13 @@ export const createMemoryBackplane = (options: MemoryBackplaneOptions = {}): Mem
       channel.historyTtlMs = history.ttlMs;
       const position = { epoch: channel.epoch, offset: channel.offset };
       // The request's body may be a view of memory that its owner uses again.
-      const publication: Publication = { offset: channel.offset, timeMs, key, body: Buffer.from(body) };
+      const publication: Publication = {
+        offset: channel.offset,
+        timeMs,
+        key,
+        body: Buffer.from(body),
+        bodyBytes: body.length,
+      };
       if (history.size > 0) channel.log.append(publication, history, nowMs);
       else channel.log.clear();
       if (seenId !== undefined) seen.set(seenId, { position, expiresAtMs: nowMs + idempotencyWindowMs });

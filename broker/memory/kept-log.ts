@@ -19,7 +19,7 @@ export interface KeptLog {
 /** Up to the publication that fills the bound, at least one. */
 const withinBytes = (page: Publication[], maxBytes = Infinity): Publication[] => {
   let bytes = 0;
-  const last = page.findIndex(({ body }) => (bytes += body.length) >= maxBytes);
+  const last = page.findIndex(({ bodyBytes }) => (bytes += bodyBytes) >= maxBytes);
   return last === -1 ? page : page.slice(0, last + 1);
 };
 

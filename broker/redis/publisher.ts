@@ -121,8 +121,8 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
   const settleCall = (call: PublishCall, lines: readonly string[], shortfall?: Error): void => {
     let firstError: Error | undefined;
     const atMs = performance.now();
-    const onAppended = (request: PublishRequest, { epoch, offset }: ChannelPosition): void =>
-      options.ownTail.add({ request, epoch, offset, atMs });
+    const onAppended = (request: PublishRequest, position: ChannelPosition): void =>
+      options.ownTail.add(request, position, atMs);
     for (let i = 0; i < call.groups.length; i += 1) {
       const group = call.groups[i]!;
       const line = lines[i]!;

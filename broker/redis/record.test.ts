@@ -44,7 +44,13 @@ test('what is written is read back, with contiguous offsets', () => {
         expect(run.publications.map((p) => [p.offset, p.timeMs, p.key ?? '', [...p.body]])).toEqual(
           contents.map(({ key, timeMs, body }, i) => [first + i, timeMs, key, [...body]]),
         );
-        expect(decodeRecord(encode(contents[0]!), 5)).toEqual({ ...run.publications[0], offset: 5 });
+        for (const [i, one] of contents.entries()) {
+          const { offset, timeMs, key = '', body, bodyBytes } = decodeRecord(encode(one), first + i);
+          expect([offset, timeMs, key, [...body], bodyBytes]).toEqual([
+            first + i,
+            ...[one.timeMs, one.key, [...one.body], one.body.length],
+          ]);
+        }
       },
     ),
   );
@@ -62,6 +68,23 @@ test('another version is refused', () => {
   const other = message('epoch', 1, [encode({ key: '', timeMs: 1, body: Buffer.from('x') })]);
   other[0] = 2;
   expect(() => decodeRun('c', other)).toThrow('message version 2');
+});
+
+test('what was read stays as it was, whatever is read after it', () => {
+  const sizes = [0, 1, 100, 2_000, 3_000, 8_192, 70_000];
+  const written = Array.from({ length: 200 }, (_, i) => ({
+    key: i % 3 === 0 ? '' : `k${i}`,
+    timeMs: i,
+    body: Buffer.alloc(sizes[i % sizes.length]!, i),
+  }));
+  const read = written.map((one, i) => decodeRun('c', message('epoch', i + 1, [encode(one)])).publications[0]!);
+  for (const [i, { key = '', timeMs, body, bodyBytes }] of read.entries()) {
+    expect({ key, timeMs, body: body.toString('latin1') }).toEqual({
+      ...written[i],
+      body: written[i]!.body.toString('latin1'),
+    });
+    expect(bodyBytes).toBe(body.length);
+  }
 });
 
 test('bodies do not share the memory the message was read into', () => {

@@ -42,43 +42,114 @@ export const writeRecord = (
   return keyAt + keyBytes + body.length;
 };
 
-interface Cursor {
-  at: number;
+/**
+ * A publication where its record lies: one object, which takes out of it what it is asked for. Rings keep hundreds of thousands, and every
+ * collection of the old generation visits all that each is made of.
+ */
+class StoredPublication implements Publication {
+  readonly offset: number;
+  readonly key: string | undefined;
+  private readonly memory: Buffer;
+  private readonly at: number;
+
+  constructor(memory: Buffer, at: number, offset: number) {
+    this.memory = memory;
+    this.at = at;
+    this.offset = offset;
+    const keyBytes = this.keyBytes;
+    this.key = keyBytes === 0 ? undefined : memory.toString('utf8', this.bodyAt - keyBytes, this.bodyAt);
+  }
+
+  get timeMs(): number {
+    return this.memory.readDoubleLE(this.at + 6);
+  }
+
+  get bodyBytes(): number {
+    return this.memory.readUInt32LE(this.at);
+  }
+
+  get body(): Buffer {
+    return this.memory.subarray(this.bodyAt, this.end);
+  }
+
+  /** Where the next record begins. */
+  get end(): number {
+    return this.bodyAt + this.bodyBytes;
+  }
+
+  private get keyBytes(): number {
+    return this.memory.readUInt16LE(this.at + 4);
+  }
+
+  private get bodyAt(): number {
+    return this.at + RECORD_HEADER_BYTES + this.keyBytes;
+  }
 }
 
-/** Reads the record at the cursor and moves it behind; the body is a view of `from`. Throws on a truncated record. */
-const readRecord = (from: Buffer, cursor: Cursor, offset: number): Publication => {
-  const { at } = cursor;
-  const bodyBytes = from.readUInt32LE(at);
-  const keyBytes = from.readUInt16LE(at + 4);
-  const timeMs = from.readDoubleLE(at + 6);
-  const bodyAt = at + RECORD_HEADER_BYTES + keyBytes;
-  const end = bodyAt + bodyBytes;
-  if (end > from.length) throw new RangeError('truncated record');
-  cursor.at = end;
-  const key = keyBytes === 0 ? undefined : from.toString('utf8', at + RECORD_HEADER_BYTES, bodyAt);
-  return { offset, timeMs, key, body: from.subarray(bodyAt, end) };
+/** Reads the record at `at`. Throws when it does not end at `limit` or before. */
+const readRecord = (memory: Buffer, at: number, limit: number, offset: number): StoredPublication => {
+  const publication = at + RECORD_HEADER_BYTES > limit ? undefined : new StoredPublication(memory, at, offset);
+  if (publication === undefined || publication.end > limit) throw new RangeError('truncated record');
+  return publication;
+};
+
+/** What is kept is copied into pieces of memory of this size, so that not each message has one of its own. Small: one entry keeps all of it. */
+const PIECE_BYTES = 8 * 1024;
+let piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+let pieceEnd = 0;
+
+interface Place {
+  readonly memory: Buffer;
+  readonly at: number;
+}
+
+const reserve = (bytes: number): Place => {
+  if (bytes > PIECE_BYTES / 4) return { memory: Buffer.allocUnsafeSlow(bytes), at: 0 };
+  if (pieceEnd + bytes > PIECE_BYTES) {
+    piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+    pieceEnd = 0;
+  }
+  const at = pieceEnd;
+  pieceEnd += bytes;
+  return { memory: piece, at };
+};
+
+/** Copies into memory that nobody else writes: a view would keep the whole chunk alive that was read, and the parser uses its memory again. */
+const keep = (bytes: Buffer): Place => {
+  const place = reserve(bytes.length);
+  bytes.copy(place.memory, place.at);
+  return place;
+};
+
+/** Writes a record into memory of its own, which is kept as long as somebody has it. */
+export const keepRecord = (key: string | undefined, timeMs: number, body: Buffer): Place & { readonly end: number } => {
+  const keyBytes = keyBytesOf(key);
+  const { memory, at } = reserve(recordBytes(keyBytes, body.length));
+  return { memory, at, end: writeRecord(memory, at, keyBytes, key, timeMs, body) };
 };
 
 /** Decodes one stream entry into memory of its own. */
-export const decodeRecord = (record: Buffer, offset: number): Publication =>
-  readRecord(Buffer.from(record), { at: 0 }, offset);
+export const decodeRecord = (record: Buffer, offset: number): Publication => {
+  const { memory, at } = keep(record);
+  return readRecord(memory, at, at + record.length, offset);
+};
 
-/**
- * Decodes a pub/sub message. It is copied once: a view would keep the whole chunk alive that was read from the socket,
- * and the parser uses its memory again. Throws on anything that publish.lua did not write.
- */
+/** Decodes a pub/sub message into memory of its own. Throws on anything that publish.lua did not write. */
 export const decodeRun = (channel: string, message: Buffer): PublicationRun => {
-  const own = Buffer.from(message);
-  if (own[0] !== MESSAGE_VERSION) throw new RangeError(`message version ${own[0] ?? 'none'}`);
-  const cursor = { at: MESSAGE_HEADER_BYTES + own[1]! };
-  const first = own.readDoubleLE(2);
-  const count = own.readUInt32LE(10);
+  if (message[0] !== MESSAGE_VERSION) throw new RangeError(`message version ${message[0] ?? 'none'}`);
+  const first = message.readDoubleLE(2);
+  const count = message.readUInt32LE(10);
   if (count === 0) throw new RangeError('empty run');
-  const epoch = own.toString('latin1', MESSAGE_HEADER_BYTES, cursor.at);
-  if (count === 1) return { channel, epoch, publications: [readRecord(own, cursor, first)] };
+  const recordsAt = MESSAGE_HEADER_BYTES + message[1]!;
+  const epoch = message.toString('latin1', MESSAGE_HEADER_BYTES, recordsAt);
+  const records = message.subarray(recordsAt);
+  const { memory, at } = keep(records);
   const publications: Publication[] = [];
-  for (let i = 0; i < count; i += 1) publications.push(readRecord(own, cursor, first + i));
+  for (let i = 0, next = at; i < count; i += 1) {
+    const publication = readRecord(memory, next, at + records.length, first + i);
+    publications.push(publication);
+    next = publication.end;
+  }
   return { channel, epoch, publications };
 };
 
@@ -103,11 +174,14 @@ export const encodeEphemeral = (messages: readonly EphemeralMessage[]): Buffer =
 
 /** As `decodeRun`, for what `encodeEphemeral` wrote. */
 export const decodeEphemeral = (channel: string, message: Buffer): EphemeralRun => {
-  const own = Buffer.from(message);
-  const count = own.readUInt32LE(1);
+  const memory = Buffer.from(message);
+  const count = memory.readUInt32LE(1);
   if (count === 0) throw new RangeError('empty run');
-  const cursor = { at: EPHEMERAL_HEADER_BYTES };
   const messages: EphemeralMessage[] = [];
-  for (let i = 0; i < count; i += 1) messages.push(readRecord(own, cursor, 0));
+  for (let i = 0, next = EPHEMERAL_HEADER_BYTES; i < count; i += 1) {
+    const publication = readRecord(memory, next, memory.length, 0);
+    messages.push(publication);
+    next = publication.end;
+  }
   return { channel, messages };
 };

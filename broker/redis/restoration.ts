@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { BrokerUnavailableError, type ChannelTail } from '../broker.ts';
 import type { KeySpace } from './keys.ts';
 import type { OwnPublication, OwnTail } from './own-tail.ts';
-import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
+import { keepRecord } from './record.ts';
 import { loadScript, runScript } from './script.ts';
 import type { Shard } from './shard.ts';
 
@@ -44,10 +44,8 @@ interface Content {
 }
 
 const recordOf = ({ key, timeMs, body }: Content): Buffer => {
-  const keyBytes = keyBytesOf(key);
-  const record = Buffer.allocUnsafe(recordBytes(keyBytes, body.length));
-  writeRecord(record, 0, keyBytes, key, timeMs, body);
-  return record;
+  const { memory, at, end } = keepRecord(key, timeMs, body);
+  return memory.subarray(at, end);
 };
 
 const gather = (tails: Iterable<ChannelTail>, own: readonly OwnPublication[]): Knowledge[] => {
@@ -66,12 +64,13 @@ const gather = (tails: Iterable<ChannelTail>, own: readonly OwnPublication[]): K
       life.publications.set(publication.offset, { messageId: '', record: () => recordOf(publication) });
     }
   }
-  const newest = new Map(own.map(({ request, epoch }) => [request.channel, epoch]));
-  for (const { request, epoch, offset } of own) {
-    if (newest.get(request.channel) !== epoch) continue;
-    const life = lifeOf(request.channel, epoch);
+  const newest = new Map(own.map(({ channel, epoch }) => [channel, epoch]));
+  for (const publication of own) {
+    const { channel, epoch, offset, messageId = '' } = publication;
+    if (newest.get(channel) !== epoch) continue;
+    const life = lifeOf(channel, epoch);
     life.head = Math.max(life.head, offset);
-    life.publications.set(offset, { messageId: request.messageId ?? '', record: () => recordOf(request) });
+    life.publications.set(offset, { messageId, record: () => publication.record });
   }
   return [...byLife.values()];
 };

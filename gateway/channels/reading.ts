@@ -20,12 +20,12 @@ export interface ReadOrder {
 const MAX_PAGE_BYTES = 512 * 1024;
 
 const bytesOf = (publications: readonly Publication[]): number =>
-  publications.reduce((sum, { body }) => sum + body.length, 0);
+  publications.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
 
 /** As many publications as fit, at least one. */
 const fitting = (publications: readonly Publication[]): readonly Publication[] => {
   let bytes = 0;
-  const end = publications.findIndex(({ body }, index) => (bytes += body.length) > MAX_PAGE_BYTES && index > 0);
+  const end = publications.findIndex(({ bodyBytes }, index) => (bytes += bodyBytes) > MAX_PAGE_BYTES && index > 0);
   return end === -1 ? publications : publications.slice(0, end);
 };
 

@@ -7,6 +7,7 @@ const publication = (offset: number, body: string): Publication => ({
   timeMs: 1,
   key: undefined,
   body: Buffer.from(body),
+  bodyBytes: Buffer.byteLength(body),
 });
 const reply = (publications: readonly Publication[]): string =>
   String(

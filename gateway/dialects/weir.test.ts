@@ -6,12 +6,10 @@ import { weirDialect } from './weir.ts';
 /** A frame is closed beyond this (protocol §1); a single message may be larger. */
 const MAX_FRAME_BYTES = 64 * 1024 + 1024;
 
-const publicationOf = (offset: number, data: unknown): LogEntry => ({
-  offset,
-  timeMs: 1,
-  key: undefined,
-  body: Buffer.from(JSON.stringify({ data, time: 1 })),
-});
+const publicationOf = (offset: number, data: unknown): LogEntry => {
+  const body = Buffer.from(JSON.stringify({ data, time: 1 }));
+  return { offset, timeMs: 1, key: undefined, body, bodyBytes: body.length };
+};
 const shownOf = (channel: string, entry: LogEntry): unknown =>
   'reason' in entry
     ? { type: 'gap', channel, ...entry }

@@ -24,7 +24,7 @@ const ENTRY_BYTES = 128;
 /** A ring is cut when it is this much over its bound, so that a busy channel does not pay for every publication. */
 const TRIM_SLACK = 1.25;
 
-const entryBytes = (entry: LogEntry): number => (isGap(entry) ? ENTRY_BYTES : entry.body.length + ENTRY_BYTES);
+const entryBytes = (entry: LogEntry): number => (isGap(entry) ? ENTRY_BYTES : entry.bodyBytes + ENTRY_BYTES);
 
 /** Offset at which a cursor stands that has passed this entry. */
 export const endOf = (entry: LogEntry): number => (isGap(entry) ? (entry.to ?? entry.offset ?? 0) : entry.offset);

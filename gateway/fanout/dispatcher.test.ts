@@ -357,7 +357,11 @@ describe('the dispatcher', () => {
     const subscriber = createTestSubscriber();
     const subscription = listen(channel, subscriber);
     const body = Buffer.from(`{"data":"${'x'.repeat(300 * 1024)}","time":1}`);
-    channel.log.append({ channel: 'c', epoch: 'e', publications: [{ offset: 1, timeMs: 1, key: undefined, body }] });
+    channel.log.append({
+      channel: 'c',
+      epoch: 'e',
+      publications: [{ offset: 1, timeMs: 1, key: undefined, body, bodyBytes: body.length }],
+    });
     dispatcher!.markDirty(channel);
     await until(() => behind.length === 1);
     expect([subscriber.frames, subscription.cursor]).toEqual([[], 0]);

@@ -57,7 +57,7 @@ const run = (epoch: string, from: number, to: number, bodyBytes = 0): Publicatio
   channel: 'c',
   epoch,
   publications: publicationsOf(from, to).map((publication) =>
-    bodyBytes === 0 ? publication : { ...publication, body: Buffer.alloc(bodyBytes) },
+    bodyBytes === 0 ? publication : { ...publication, body: Buffer.alloc(bodyBytes), bodyBytes },
   ),
 });
 

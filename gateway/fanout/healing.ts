@@ -39,9 +39,9 @@ export interface Healing {
 /** Keeps a run for later; over a bound everything the channel holds is dropped and read from the history instead. */
 export const hold = (channel: ChannelState, run: PublicationRun): void => {
   const { heldOnNode } = channel;
-  for (const { body } of run.publications) {
-    channel.heldBytes += body.length;
-    heldOnNode.bytes += body.length;
+  for (const { bodyBytes } of run.publications) {
+    channel.heldBytes += bodyBytes;
+    heldOnNode.bytes += bodyBytes;
   }
   channel.held.push(run);
   if (channel.heldBytes <= MAX_HELD_BYTES && heldOnNode.bytes <= MAX_HELD_ON_NODE_BYTES) return;

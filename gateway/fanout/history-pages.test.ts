@@ -3,7 +3,13 @@ import type { HistoryPage, HistoryQuery } from '../../broker/history.ts';
 import type { Publication } from '../../broker/publication.ts';
 import { createHistoryPages, KEEP_MS, MAX_KEPT } from './history-pages.ts';
 
-const publication = (offset: number): Publication => ({ offset, timeMs: 0, key: undefined, body: Buffer.from('{}') });
+const publication = (offset: number): Publication => ({
+  offset,
+  timeMs: 0,
+  key: undefined,
+  body: Buffer.from('{}'),
+  bodyBytes: 2,
+});
 
 const setUp = () => {
   let nowMs = 0;

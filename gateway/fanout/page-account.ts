@@ -17,7 +17,7 @@ export const createPageAccount = (onCharged: (bytes: number) => void): PageAccou
         known.holders++;
         return;
       }
-      const bytes = page.publications.reduce((sum, { body }) => sum + body.length, 0);
+      const bytes = page.publications.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
       held.set(page, { bytes, holders: 1 });
       onCharged(bytes);
     },

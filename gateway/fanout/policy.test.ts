@@ -4,7 +4,13 @@ import { isGap, type LogEntry } from '../dialects/dialect.ts';
 import { applyPolicy } from './policy.ts';
 import { gapBetween } from './receipts.ts';
 
-const publication = (offset: number, key?: string): LogEntry => ({ offset, key, timeMs: 1, body: Buffer.from('{}') });
+const publication = (offset: number, key?: string): LogEntry => ({
+  offset,
+  key,
+  timeMs: 1,
+  body: Buffer.from('{}'),
+  bodyBytes: 2,
+});
 /** `5` for a publication, `5-7 reason` for a receipt. */
 const shown = (entries: readonly LogEntry[]): string[] =>
   entries.map((entry) => (isGap(entry) ? `${entry.from}-${entry.to} ${entry.reason}` : String(entry.offset)));

@@ -66,5 +66,6 @@ export const createTestSubscriber = (): TestSubscriber => {
 export const publicationsOf = (from: number, to: number) =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => {
     const offset = from + index;
-    return { offset, timeMs: 1, key: undefined, body: Buffer.from(`{"data":${offset},"time":1}`) };
+    const body = Buffer.from(`{"data":${offset},"time":1}`);
+    return { offset, timeMs: 1, key: undefined, body, bodyBytes: body.length };
   });

@@ -453,7 +453,8 @@ it('tells when a channel gets its first member here, and when it has none any mo
 });
 
 it('leaves the offset out of frames, and only there', () => {
-  const entry = { timeMs: 1, key: undefined, body: Buffer.from('{"data":1,"time":1}') };
+  const body = Buffer.from('{"data":1,"time":1}');
+  const entry = { timeMs: 1, key: undefined, body, bodyBytes: body.length };
   const frames = (offset: number): unknown => JSON.parse(weirDialect.encodeBatch('c', [{ ...entry, offset }]).join(''));
   expect(frames(0)).toEqual({ type: 'message', channel: 'c', data: 1, time: 1 });
   expect(frames(2 ** 53 - 1)).toEqual({ type: 'message', channel: 'c', offset: 2 ** 53 - 1, data: 1, time: 1 });

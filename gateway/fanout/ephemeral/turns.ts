@@ -60,7 +60,13 @@ export const gapFrame = (dialect: Dialect, channel: EphemeralChannel, count: num
 const encode = (dialect: Dialect, channel: EphemeralChannel, handOver: HandOver): readonly Buffer[] => {
   const { messages, thinned, overrun, interrupted } = handOver;
   // Without a position: dialects leave it out.
-  const entries = messages.map(({ body, timeMs }) => ({ offset: 0, key: undefined, body, timeMs }));
+  const entries = messages.map(({ body, timeMs }) => ({
+    offset: 0,
+    key: undefined,
+    body,
+    bodyBytes: body.length,
+    timeMs,
+  }));
   return [
     ...(interrupted ? [gapFrame(dialect, channel, null)] : []),
     ...(thinned > 0 ? [gapFrame(dialect, channel, thinned)] : []),
