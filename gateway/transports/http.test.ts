@@ -38,7 +38,10 @@ const DECISIONS: readonly { readonly name: string; readonly decision: HeadDecisi
     name: 'answers that are promised',
     decision: { kind: 'body', handle: (body) => Promise.resolve({ status: 200, headers: {}, body }) },
   },
-  { name: 'refusals', decision: { kind: 'answer', answer: { status: 429, headers: {}, body: '' } } },
+  {
+    name: 'refusals of requests with a body',
+    decision: { kind: 'answer', answer: { status: 429, headers: {}, body: '' } },
+  },
 ];
 
 describe.each(DECISIONS)('$name', ({ decision }) => {

@@ -164,12 +164,12 @@ const PROBLEM_OF = {
   discarded: 'bodyTooLarge',
 } as const satisfies Record<string, HttpProblem>;
 
-/** Answers and refusals that are ready and leave when the sockets that are to be read have been. */
+/** Answers that are ready and leave when the sockets that are to be read have been. */
 let ready: (() => void)[] = [];
 
 /**
  * Runs `write` after the poll phase of the event loop. While a thousand sockets are readable, libuv looks again without leaving it,
- * up to 48 times: publishers that are answered at once and send at once hold timers and flushes up for seconds.
+ * up to 48 times: publishers that are answered or refused at once and send at once hold timers and flushes up for seconds.
  */
 const afterPoll = (write: () => void): void => {
   if (ready.push(write) > 1) return;
@@ -210,14 +210,14 @@ const serve =
     };
     const answerLater = (result: HttpAnswer | Promise<HttpAnswer>, after?: WriteOptions['after']): void =>
       void Promise.resolve(result).then((settled) => afterPoll(() => answer(settled, after)));
-    const answerBody = (result: HttpAnswer | Promise<HttpAnswer>): void => {
+    const answerSoon = (result: HttpAnswer | Promise<HttpAnswer>): void => {
       if (result instanceof Promise) answerLater(result);
       else answer(result);
     };
 
     const decision = decideOnHead(req, res, method, paramCount, options);
     if (decision.kind === 'answer' && !announcesBody) {
-      answerLater(decision.answer);
+      answerSoon(decision.answer);
       return;
     }
     const { maxBodyBytes, requestTimeoutMs } = options;
@@ -229,7 +229,7 @@ const serve =
           decision.answer,
           outcome.kind === 'discarded' && outcome.rest === 'nothing' ? 'keep-alive' : 'close',
         );
-      else if (outcome.kind === 'whole') answerBody(decision.handle(outcome.body));
+      else if (outcome.kind === 'whole') answerSoon(decision.handle(outcome.body));
       else answer(options.refuse(PROBLEM_OF[outcome.kind]), 'close');
     });
     stopReading = () => {
