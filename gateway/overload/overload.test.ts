@@ -141,12 +141,14 @@ describe('who may publish', () => {
     expect([...reasons]).toEqual(['cpu']);
   });
 
-  it('refuses the rest of a turn of the loop that has taken in publications for half of what they may take', () => {
+  it('refuses servers the rest of a turn that has taken in theirs for half of what they may take, and never for what clients sent', () => {
     readings = { ...readings, cpu: 1, lag: 2 };
-    expect(publishes('http', 10_000)).toBe(10_000);
+    expect(publishes('client', 10_000) + publishes('http', 255)).toBe(10_255);
     nowMs += 51;
+    expect(publishes('http', 1)).toBe(1);
+    expect(publishes('http', 10_000)).toBe(0);
     expect(overload.refusePublish('http')).toBe(1500);
-    expect(overload.refusePublish('client')).toBe(1500);
+    expect(overload.refusePublish('client')).toBeUndefined();
     endTurn();
     expect(overload.refusePublish('http')).toBeUndefined();
     // Whoever is refused for it shows that the node is full.

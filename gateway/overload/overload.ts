@@ -190,14 +190,14 @@ export const createOverload = (options: OverloadOptions): Overload => {
     refusePublish(source) {
       const nowMs = clock.monotonicMs();
       if (!limits[source].admits(nowMs)) return refused(rungOf[source]);
-      if (turn.isFull(nowMs)) bound.handleRefused(source);
+      if (source === 'http' && turn.isFull(nowMs)) bound.handleRefused(source);
       else if (bound.admits(source)) return undefined;
       return refused('publish_bound');
     },
     handlePublishing(source) {
       limits[source].handleTaken(1);
       bound.handleTaken(source);
-      turn.handleTaken();
+      if (source === 'http') turn.handleTaken();
     },
     handlePublished(source, durationMs) {
       bound.handleOver(source, durationMs);

@@ -1,5 +1,6 @@
 // What one turn of the event loop takes in. A step into overload is read in a turn, thousands of sockets at once, and the bound of
-// publications under way hears of it only when that turn is over: what is taken by then waits for all the rest of it.
+// publications under way hears of it only when that turn is over: what is taken by then waits for all the rest of it. This is about
+// publications of servers; those of clients are limited per connection, and must not have servers refused.
 import type { Clock } from '../clock.ts';
 
 /** Part of what publications may take after which a turn takes no more of them: to be confirmed and sent takes them longer yet. */
