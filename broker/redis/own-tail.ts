@@ -1,14 +1,14 @@
 // The newest publications this node had acknowledged, by whichever server: what it can restore of channels it does not
 // receive. A server that took over has another address, so its own shard knows nothing of before.
+//
+// All of them lie in one piece of memory that is written round and round: thousands per second that live for seconds would grow
+// old in the heap, and collecting them is the longest pause of a busy node.
 import type { ChannelPosition } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
-import { keepRecord } from './record.ts';
+import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
 
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_AGE_MS = 10_000;
-/** What an entry costs beside its record. */
-const ENTRY_BYTES = 112;
-const COMPACT_AT = 1_024;
 
 export interface OwnPublication extends ChannelPosition {
   readonly channel: string;
@@ -20,59 +20,104 @@ export interface OwnPublication extends ChannelPosition {
 export interface OwnTail {
   /** @param atMs monotonic, ms */
   add(request: PublishRequest, position: ChannelPosition, atMs: number): void;
-  /** In the order of their acknowledgement. */
+  /** In the order of their acknowledgement; copies. */
   all(): readonly OwnPublication[];
 }
 
-/** One object: thousands are kept for about as long as the collector needs to take them for old, and all die soon after. */
-class Entry implements OwnPublication {
-  readonly channel: string;
-  readonly messageId: string | undefined;
-  readonly epoch: string;
-  readonly offset: number;
-  readonly atMs: number;
-  private readonly memory: Buffer;
-  private readonly at: number;
-  private readonly end: number;
+// Entry (little endian): u32 bytes of all | u32 bytes of the texts | u16 channel | u16 epoch | u16 message id, characters
+//                        | f64 offset | f64 monotonic time, ms | channel, epoch and message id, UTF-8 | record
+const TEXTS_BYTES_AT = 4;
+const CHANNEL_AT = 8;
+const EPOCH_AT = 10;
+const MESSAGE_ID_AT = 12;
+const OFFSET_AT = 14;
+const TIME_AT = 22;
+const HEAD_BYTES = 30;
 
-  constructor(request: PublishRequest, { epoch, offset }: ChannelPosition, atMs: number) {
-    this.channel = request.channel;
-    this.messageId = request.messageId;
-    this.epoch = epoch;
-    this.offset = offset;
-    this.atMs = atMs;
-    ({ memory: this.memory, at: this.at, end: this.end } = keepRecord(request.key, request.timeMs, request.body));
-  }
-
-  get record(): Buffer {
-    return this.memory.subarray(this.at, this.end);
-  }
-
-  get bytes(): number {
-    return ENTRY_BYTES + this.end - this.at;
-  }
-}
+const readEntry = (memory: Buffer, at: number): OwnPublication => {
+  const textsAt = at + HEAD_BYTES;
+  const recordAt = textsAt + memory.readUInt32LE(at + TEXTS_BYTES_AT);
+  const texts = memory.toString('utf8', textsAt, recordAt);
+  const channelEnd = memory.readUInt16LE(at + CHANNEL_AT);
+  const epochEnd = channelEnd + memory.readUInt16LE(at + EPOCH_AT);
+  const hasMessageId = memory.readUInt16LE(at + MESSAGE_ID_AT) > 0;
+  return {
+    channel: texts.slice(0, channelEnd),
+    epoch: texts.slice(channelEnd, epochEnd),
+    messageId: hasMessageId ? texts.slice(epochEnd) : undefined,
+    offset: memory.readDoubleLE(at + OFFSET_AT),
+    record: Buffer.from(memory.subarray(recordAt, at + memory.readUInt32LE(at))),
+  };
+};
 
 export const createOwnTail = ({ maxBytes = MAX_BYTES, maxAgeMs = MAX_AGE_MS } = {}): OwnTail => {
-  let entries: Entry[] = [];
+  // The system gives pages when they are written to first.
+  const memory = Buffer.allocUnsafeSlow(maxBytes);
+  let count = 0;
+  /** The oldest entry, and where the next one begins; below the oldest when the entries go on at the front. */
   let first = 0;
-  let bytes = 0;
+  let end = 0;
+  /** Behind the last entry before the front. */
+  let turnAt = Infinity;
+
+  const behind = (at: number): number => {
+    const next = at + memory.readUInt32LE(at);
+    return next === turnAt ? 0 : next;
+  };
+
+  const dropFirst = (): void => {
+    const next = behind(first);
+    if (next < first) turnAt = Infinity;
+    first = next;
+    count -= 1;
+    if (count > 0) return;
+    first = 0;
+    end = 0;
+    turnAt = Infinity;
+  };
+
+  const dropOlderThan = (timeMs: number): void => {
+    while (count > 0 && memory.readDoubleLE(first + TIME_AT) < timeMs) dropFirst();
+  };
+
+  /** Where so many bytes may be written; at their expense the oldest go. */
+  const reserve = (bytes: number): number => {
+    if (end + bytes > maxBytes) {
+      while (count > 0 && first >= end) dropFirst();
+      if (count > 0) turnAt = end;
+      end = 0;
+    }
+    while (count > 0 && first >= end && first < end + bytes) dropFirst();
+    const at = end;
+    end += bytes;
+    count += 1;
+    return at;
+  };
 
   return {
-    add(request, position, atMs) {
-      const entry = new Entry(request, position, atMs);
-      entries.push(entry);
-      bytes += entry.bytes;
-      for (;;) {
-        const oldest = entries[first];
-        if (oldest === undefined || (bytes <= maxBytes && atMs - oldest.atMs <= maxAgeMs)) break;
-        bytes -= oldest.bytes;
-        first += 1;
-      }
-      if (first < COMPACT_AT || first * 2 < entries.length) return;
-      entries = entries.slice(first);
-      first = 0;
+    add({ channel, messageId = '', key, timeMs, body }, { epoch, offset }, atMs) {
+      const texts = channel + epoch + messageId;
+      const textsBytes = Buffer.byteLength(texts);
+      const keyBytes = keyBytesOf(key);
+      const bytes = HEAD_BYTES + textsBytes + recordBytes(keyBytes, body.length);
+      // What is kept is the newest without a hole: behind one that has no room there is nothing yet.
+      dropOlderThan(bytes > maxBytes ? Infinity : atMs - maxAgeMs);
+      if (bytes > maxBytes) return;
+      const at = reserve(bytes);
+      memory.writeUInt32LE(bytes, at);
+      memory.writeUInt32LE(textsBytes, at + TEXTS_BYTES_AT);
+      memory.writeUInt16LE(channel.length, at + CHANNEL_AT);
+      memory.writeUInt16LE(epoch.length, at + EPOCH_AT);
+      memory.writeUInt16LE(messageId.length, at + MESSAGE_ID_AT);
+      memory.writeDoubleLE(offset, at + OFFSET_AT);
+      memory.writeDoubleLE(atMs, at + TIME_AT);
+      memory.write(texts, at + HEAD_BYTES, 'utf8');
+      writeRecord(memory, at + HEAD_BYTES + textsBytes, keyBytes, key, timeMs, body);
     },
-    all: () => entries.slice(first),
+    all() {
+      const entries: OwnPublication[] = [];
+      for (let at = first; entries.length < count; at = behind(at)) entries.push(readEntry(memory, at));
+      return entries;
+    },
   };
 };

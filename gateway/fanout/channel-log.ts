@@ -52,6 +52,8 @@ export class ChannelLog {
   /** What all entries cost that were ever appended, bytes. */
   appendedBytes = 0;
   private entries: LogEntry[] = [];
+  /** Cursors from here on stand in the present epoch: no need to look for its receipt in a long ring. */
+  private epochSeq = 0;
   /** Where a cursor stands that has passed everything before the oldest entry kept. */
   private tail: ChannelPosition = { epoch: '', offset: 0 };
 
@@ -90,6 +92,7 @@ export class ChannelLog {
    */
   changeEpoch(position: ChannelPosition, lost: 0 | null): void {
     this.push({ from: null, to: null, count: lost, reason: 'epoch', ...position });
+    this.epochSeq = this.nextSeq;
     this.epoch = position.epoch;
     this.head = position.offset;
   }
@@ -124,7 +127,8 @@ export class ChannelLog {
     if (seq < this.firstSeq) throw new RangeError(`cursor ${seq} is below the tail ${this.firstSeq}`);
     if (seq === this.firstSeq) return this.tail;
     const index = seq - 1 - this.firstSeq;
-    return { epoch: this.epochAt(index), offset: endOf(this.entries[index]!) };
+    const epoch = seq >= this.epochSeq ? this.epoch : this.epochAt(index);
+    return { epoch, offset: endOf(this.entries[index]!) };
   }
 
   private epochAt(index: number): string {
@@ -142,7 +146,7 @@ export class ChannelLog {
   seqAfter({ epoch, offset }: ChannelPosition): number | undefined {
     if (epoch !== this.epoch || offset > this.head) return undefined;
     if (offset === this.head) return this.nextSeq;
-    let low = this.entries.findLastIndex((entry) => isGap(entry) && entry.epoch !== undefined) + 1;
+    let low = Math.max(0, this.epochSeq - this.firstSeq);
     const start = low === 0 ? this.tail.offset : endOf(this.entries[low - 1]!);
     let high = this.entries.length;
     if (low === 0 && this.tail.epoch !== epoch) return undefined;

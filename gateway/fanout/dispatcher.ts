@@ -15,8 +15,14 @@ import { HIGH_BYTES } from './catch-up.ts';
 import { type ChannelState, park, type Subscriber, type Subscription } from './channel-state.ts';
 import { NO_WAIT, type Wait } from './coalescing.ts';
 
-/** Longest time that is sent before the event loop turns, ms. The bar is a stall of 10 ms at 10 000 subscribers. */
-const SLICE_MS = 2;
+/**
+ * What is sent before the event loop turns, ms: what fan-out lacks to half of the time since the flush began, within these. The
+ * bar is a stall of 10 ms at 10 000 subscribers, and what else a turn may meet, a collection or another thread on the core,
+ * is several of it. A flush that is late for no fault of its own gets more: else it would wait through all of that.
+ */
+const SLICE_MS = { least: 1, most: 2, mostWhenLate: 4 } as const;
+/** From when on it is late, ms: as long as coalescing may take by default. */
+const LATE_MS = 20;
 /**
  * While a channel has more than one flush takes, and a turn of the loop takes longer than that with other things, sending may
  * take as long as these: else a loop that is full of publishing would send ever later what it accepts, and the log would
@@ -90,21 +96,29 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   let restIsDue = false;
   /** Whether the next turn of the loop goes on with what this one left. */
   let hasYielded = false;
-  /** Connections of the flush in progress; `next` is the first not yet served. */
-  let audience: Subscriber[] = [];
+  /** Connections of the flush in progress, as many as `listed` says, null once served: growing it anew each time is much of a flush's garbage. */
+  const audience: (Subscriber | null)[] = [];
+  let listed = 0;
+  /** The first not yet served. */
   let next = 0;
   let state: 'idle' | 'sending' | 'closed' = 'idle';
   /** Whether the wait of `dirty` has begun, which, and what ends it. */
   let isScheduled = false;
   let current = NO_WAIT;
   let timer: NodeJS.Timeout | undefined;
+  /** When the flush in progress began, monotonic, and what sending took of the time since, ms. */
+  let beganMs = 0;
   let spentMs = 0;
   /** Bytes handed to the connection being served. */
   let handedBytes = 0;
 
-  /** @param sliceMs how long fan-out may send, if that is longer than SLICE_MS, ms */
-  const turnOf = (sliceMs: number): Turn => {
-    const endsMs = clock.monotonicMs() + Math.max(SLICE_MS, sliceMs);
+  /** @param othersMs what everything else took since the last slice, ms */
+  const newTurn = (othersMs = 0): Turn => {
+    const nowMs = clock.monotonicMs();
+    const sinceMs = state === 'sending' ? nowMs - beganMs : 0;
+    const mostMs = sinceMs > LATE_MS ? SLICE_MS.mostWhenLate : SLICE_MS.most;
+    const fairMs = Math.max(SLICE_MS.least, Math.min(mostMs, sinceMs / 2 - spentMs));
+    const endsMs = nowMs + (cutSinceMs === undefined ? fairMs : Math.max(fairMs, Math.min(MAX_SLICE_MS, othersMs)));
     return { isOver: () => clock.monotonicMs() > endsMs };
   };
 
@@ -129,7 +143,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
         if (subscription.cursor < frame.toSeq) leaving.push(subscription);
         continue;
       }
-      if (subscriber.pendingHead === null) audience.push(subscriber);
+      if (subscriber.pendingHead === null) audience[listed++] = subscriber;
       subscription.nextPending = subscriber.pendingHead;
       subscriber.pendingHead = subscription;
     }
@@ -191,11 +205,12 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
 
   /** Serves connections until all are or the turn is over; false: some are left. */
   const sendSlice = (turn: Turn): boolean => {
-    while (next < audience.length) {
-      serve(audience[next++]!);
+    while (next < listed) {
+      serve(audience[next]!);
+      audience[next++] = null;
       if (next % CLOCK_STRIDE === 0 && turn.isOver()) break;
     }
-    return next === audience.length;
+    return next === listed;
   };
 
   /** Those who are still to be served get what came since the flush began, as far as one frame may hold it. */
@@ -210,6 +225,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
 
   const begin = (): void => {
     state = 'sending';
+    beganMs = clock.monotonicMs();
     spentMs = 0;
     const channels = due;
     due = [];
@@ -225,7 +241,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       onFlushed(channel);
     }
     flushing = [];
-    audience = [];
+    listed = 0;
     next = 0;
     grown.clear();
     if (cut.length === 0) cutSinceMs = undefined;
@@ -273,15 +289,14 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       hasYielded = false;
       if (state === 'closed') return;
       if (state === 'idle') takeRest();
-      const othersMs = clock.monotonicMs() - yieldedMs;
-      work(turnOf(cutSinceMs === undefined ? 0 : Math.min(MAX_SLICE_MS, othersMs)));
+      work(newTurn(clock.monotonicMs() - yieldedMs));
     });
   };
 
   const after = (ms: number, action: () => void): NodeJS.Timeout | undefined => {
     const run = (): void => {
       action();
-      if (state === 'idle' && due.length > 0) work(turnOf(0));
+      if (state === 'idle' && due.length > 0) work(newTurn());
     };
     if (ms < 1) {
       setImmediate(run);
