@@ -316,16 +316,16 @@ describe('the dispatcher', () => {
       };
       return { channel, servedBy };
     };
-    // It looks at the clock after every 16: 16, 32 and 48 are the first above 1, 2 and 4 ms.
+    // It looks at the clock after every 16: 16 and 32 are the first above 1 and 2 ms.
 
     it('sends for 1 ms of a turn, however long the flush takes', async () => {
       const { servedBy } = setUpTurns(1, 0.5);
       expect(await servedBy(18)).toEqual(Array.from({ length: 18 }, () => 16));
     });
 
-    it('has up to half of a loop that is busy with other things, more of it when the flush is late', async () => {
+    it('sends for up to 2 ms where the loop is busy with other things', async () => {
       expect(await setUpTurns(1, 3).servedBy(4)).toEqual([16, 16, 16, 32]);
-      expect(await setUpTurns(1, 10).servedBy(5)).toEqual([16, 32, 48, 48, 48]);
+      expect(await setUpTurns(1, 10).servedBy(5)).toEqual([16, 32, 32, 32, 32]);
     });
 
     it('sends as long as everything else took while there is more than one flush takes', async () => {

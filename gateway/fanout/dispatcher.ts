@@ -18,11 +18,9 @@ import { NO_WAIT, type Wait } from './coalescing.ts';
 /**
  * What is sent before the event loop turns, ms: what fan-out lacks to half of the time since the flush began, within these. The
  * bar is a stall of 10 ms at 10 000 subscribers, and what else a turn may meet, a collection or another thread on the core,
- * is several of it. A flush that is late for no fault of its own gets more: else it would wait through all of that.
+ * is several of it.
  */
-const SLICE_MS = { least: 1, most: 2, mostWhenLate: 4 } as const;
-/** From when on it is late, ms: as long as coalescing may take by default. */
-const LATE_MS = 20;
+const SLICE_MS = { least: 1, most: 2 } as const;
 /**
  * While a channel has more than one flush takes, and a turn of the loop takes longer than that with other things, sending may
  * take as long as these: else a loop that is full of publishing would send ever later what it accepts, and the log would
@@ -115,9 +113,8 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** @param othersMs what everything else took since the last slice, ms */
   const newTurn = (othersMs = 0): Turn => {
     const nowMs = clock.monotonicMs();
-    const sinceMs = state === 'sending' ? nowMs - beganMs : 0;
-    const mostMs = sinceMs > LATE_MS ? SLICE_MS.mostWhenLate : SLICE_MS.most;
-    const fairMs = Math.max(SLICE_MS.least, Math.min(mostMs, sinceMs / 2 - spentMs));
+    const lackingMs = state === 'sending' ? (nowMs - beganMs) / 2 - spentMs : 0;
+    const fairMs = Math.max(SLICE_MS.least, Math.min(SLICE_MS.most, lackingMs));
     const endsMs = nowMs + (cutSinceMs === undefined ? fairMs : Math.max(fairMs, Math.min(MAX_SLICE_MS, othersMs)));
     return { isOver: () => clock.monotonicMs() > endsMs };
   };
