@@ -203,8 +203,9 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   /** Serves connections until all are or the turn is over; false: some are left. */
   const sendSlice = (turn: Turn): boolean => {
     while (next < listed) {
-      serve(audience[next]!);
+      const subscriber = audience[next]!;
       audience[next++] = null;
+      serve(subscriber);
       if (next % CLOCK_STRIDE === 0 && turn.isOver()) break;
     }
     return next === listed;
