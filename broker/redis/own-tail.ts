@@ -1,8 +1,8 @@
 // The newest publications this node had acknowledged, by whichever server: what it can restore of channels it does not
 // receive. A server that took over has another address, so its own shard knows nothing of before.
 //
-// All of them lie in one piece of memory that is written round and round: thousands per second that live for seconds would grow
-// old in the heap, and collecting them is the longest pause of a busy node.
+// All of them lie in one piece of memory that is written round and round: as objects, thousands per second that live for
+// about a second would grow old in the heap.
 import type { ChannelPosition } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
 import { keyBytesOf, recordBytes, writeRecord } from './record.ts';

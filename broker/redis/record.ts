@@ -121,13 +121,6 @@ const keep = (bytes: Buffer): Place => {
   return place;
 };
 
-/** Writes a record into memory of its own, which is kept as long as somebody has it. */
-export const keepRecord = (key: string | undefined, timeMs: number, body: Buffer): Place & { readonly end: number } => {
-  const keyBytes = keyBytesOf(key);
-  const { memory, at } = reserve(recordBytes(keyBytes, body.length));
-  return { memory, at, end: writeRecord(memory, at, keyBytes, key, timeMs, body) };
-};
-
 /** Decodes one stream entry into memory of its own. */
 export const decodeRecord = (record: Buffer, offset: number): Publication => {
   const { memory, at } = keep(record);

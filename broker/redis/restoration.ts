@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { BrokerUnavailableError, type ChannelTail } from '../broker.ts';
 import type { KeySpace } from './keys.ts';
 import type { OwnPublication, OwnTail } from './own-tail.ts';
-import { keepRecord } from './record.ts';
+import { keyBytesOf, recordBytes, writeRecord } from './record.ts';
 import { loadScript, runScript } from './script.ts';
 import type { Shard } from './shard.ts';
 
@@ -44,8 +44,10 @@ interface Content {
 }
 
 const recordOf = ({ key, timeMs, body }: Content): Buffer => {
-  const { memory, at, end } = keepRecord(key, timeMs, body);
-  return memory.subarray(at, end);
+  const keyBytes = keyBytesOf(key);
+  const record = Buffer.allocUnsafe(recordBytes(keyBytes, body.length));
+  writeRecord(record, 0, keyBytes, key, timeMs, body);
+  return record;
 };
 
 const gather = (tails: Iterable<ChannelTail>, own: readonly OwnPublication[]): Knowledge[] => {

@@ -94,7 +94,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
   let restIsDue = false;
   /** Whether the next turn of the loop goes on with what this one left. */
   let hasYielded = false;
-  /** Connections of the flush in progress, as many as `listed` says, null once served: growing it anew each time is much of a flush's garbage. */
+  /** Connections of the flush in progress, as many as `listed` says, null once served. Never shrinks: else each flush would grow it anew. */
   const audience: (Subscriber | null)[] = [];
   let listed = 0;
   /** The first not yet served. */
