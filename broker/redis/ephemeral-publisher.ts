@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { BrokerUnavailableError } from '../broker.ts';
 import type { EphemeralRequest } from '../publication.ts';
 import { driverError } from './driver-error.ts';
+import { sendOnce } from './forgetful-command.ts';
 import type { KeySpace } from './keys.ts';
 import { encodeEphemeral, keyBytesOf, recordBytes } from './record.ts';
 
@@ -55,9 +56,7 @@ export const createEphemeralPublisher = (options: EphemeralPublisherOptions): Ep
       () => batch.reject(new BrokerUnavailableError(`no answer to a publish within ${publishTimeoutMs} ms`)),
       publishTimeoutMs,
     );
-    const command =
-      keySpace.notifyCommand === 'SPUBLISH' ? redis().spublish(topic, message) : redis().publish(topic, message);
-    command
+    sendOnce(redis(), keySpace.notifyCommand, [topic, message])
       .then(batch.resolve, (error: unknown) => {
         batch.reject(
           new BrokerUnavailableError('Redis refused, or the connection failed', { cause: driverError(error) }),

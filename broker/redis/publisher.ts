@@ -3,12 +3,13 @@
 // Publications of one tick leave together. While enough calls are under way the batch grows instead (as Nagle's algorithm
 // does), so that load raises the size of calls and not their number. One connection and calls answered in order keep the
 // order per channel.
-import { Command, type Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { ChannelPosition, PublishResult } from '../broker.ts';
 import type { PublishRequest } from '../publication.ts';
 import type { KeySpace } from './keys.ts';
 import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
+import { sendEncoded } from './forgetful-command.ts';
 import {
   encodePublishCall,
   hasPositions,
@@ -170,10 +171,9 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       timer = after(waitedMs, giveUpLink);
     });
 
-    const command = new Command('EVALSHA', [script.sha, '1', call.routingKey], { replyEncoding: 'utf8' });
-    command.toWritable = () => call.frame;
-    command.promise.then(
-      (lines: readonly string[]) => {
+    sendEncoded(options.redis(), 'EVALSHA', call.routingKey, call.frame).then(
+      (reply) => {
+        const lines = reply as readonly string[];
         const waited = lines.some(hasPositions) ? replicated() : undefined;
         if (waited === undefined) settle(() => settleCall(call, lines));
         else void waited.then((shortfall) => settle(() => settleCall(call, lines, shortfall)));
@@ -190,7 +190,6 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
           }
         }),
     );
-    options.redis().sendCommand(command);
   };
 
   /** Calls that one wait for replicas covers. */

@@ -1,7 +1,8 @@
 // Lua scripts from files, run by their hash and sent in full only when the server does not know them.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, type Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
+import { sendOnce } from './forgetful-command.ts';
 
 export interface Script {
   readonly source: string;
@@ -16,12 +17,6 @@ export const loadScript = (...files: readonly string[]): Script => {
 
 export const isNoScript = (error: unknown): boolean => error instanceof Error && error.message.startsWith('NOSCRIPT');
 
-const evaluate = (redis: Redis, name: 'EVALSHA' | 'EVAL', args: (string | number | Buffer)[]): Promise<unknown> => {
-  const command = new Command(name, args, { replyEncoding: null });
-  redis.sendCommand(command);
-  return command.promise;
-};
-
 /** Runs a script whose order among other calls does not matter. Bulk strings of the reply are Buffers. */
 export const runScript = async (
   redis: Redis,
@@ -30,9 +25,9 @@ export const runScript = async (
   args: readonly (string | number | Buffer)[],
 ): Promise<unknown> => {
   try {
-    return await evaluate(redis, 'EVALSHA', [script.sha, keys.length, ...keys, ...args]);
+    return await sendOnce(redis, 'EVALSHA', [script.sha, keys.length, ...keys, ...args]);
   } catch (error) {
     if (!isNoScript(error)) throw error;
-    return evaluate(redis, 'EVAL', [script.source, keys.length, ...keys, ...args]);
+    return sendOnce(redis, 'EVAL', [script.source, keys.length, ...keys, ...args]);
   }
 };

@@ -144,7 +144,7 @@ export const createDispatcher = (options: DispatcherOptions): Dispatcher => {
       subscription.nextPending = subscriber.pendingHead;
       subscriber.pendingHead = subscription;
     }
-    channel.returning = [];
+    if (returning.length > 0) channel.returning = [];
     for (const subscription of leaving) fallBehind(subscription);
     if (channel.awaitingLog.size > 0) onProgress(channel);
     const { oldestTimeMs } = frame;
