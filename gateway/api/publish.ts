@@ -63,6 +63,24 @@ const itemError = (channel: string | undefined, failure: Failure): ItemError => 
   return channel === undefined ? { error } : { channel, error };
 };
 
+type ItemAnswer = PublishAnswer | PublishResults | ItemError;
+
+/**
+ * `count` results in their places, at least one. `start` begins each in order; its `put` is called once, now or later. `Promise.all` over
+ * async functions would be four more objects for each publication, and there are tens of thousands per second.
+ */
+const gather = <T>(count: number, start: (index: number, put: (result: T) => void) => void): Promise<T[]> =>
+  new Promise((resolve) => {
+    const results = new Array<T>(count);
+    let open = count;
+    for (let index = 0; index < count; index++) {
+      start(index, (result) => {
+        results[index] = result;
+        if (--open === 0) resolve(results);
+      });
+    }
+  });
+
 export const createPublishRoutes = ({
   publishing,
   cluster,
@@ -99,25 +117,31 @@ export const createPublishRoutes = ({
   const answerWith = (
     channel: string,
     result: Published,
-    { ack }: PublishBody,
+    ack: PublishBody['ack'],
   ): PublishAnswer | Promise<PublishAnswer> => {
     const { epoch, offset, duplicate } = result;
     const answer = { channel, epoch, offset, duplicate };
     return ack === 'fanout' ? withReach(answer, result) : answer;
   };
 
-  /** The answer, with what went wrong in its place. One promise for each publication of a batch. Never rejects. */
-  const publishOne = async (
+  /** Puts the answer, or what went wrong in its place. While the broker works, nothing of the body waits with it but what the answer needs. */
+  const publishOne = (
     key: ApiKey,
     channel: string,
     content: WrittenContent,
     body: PublishBody,
-  ): Promise<PublishAnswer | ItemError> => {
+    put: (answer: PublishAnswer | ItemError) => void,
+  ): void => {
+    const { ack } = body;
+    const fail = (thrown: unknown): void => put(itemError(channel, toFailure(thrown)));
     try {
-      const answer = answerWith(channel, await begin(key, channel, content, body), body);
-      return answer instanceof Promise ? await answer : answer;
+      begin(key, channel, content, body).then((result) => {
+        const answer = answerWith(channel, result, ack);
+        if (answer instanceof Promise) answer.then(put, fail);
+        else put(answer);
+      }, fail);
     } catch (thrown) {
-      return itemError(channel, toFailure(thrown));
+      fail(thrown);
     }
   };
 
@@ -128,27 +152,27 @@ export const createPublishRoutes = ({
     content: WrittenContent,
     body: PublishBody,
   ): Promise<PublishResults> => ({
-    results: await Promise.all(channels.map((channel) => publishOne(key, channel, content, body))),
+    results: await gather(channels.length, (index, put: (answer: PublishAnswer | ItemError) => void) =>
+      publishOne(key, channels[index]!, content, body, put),
+    ),
   });
 
-  /** Runs up to the broker before it returns, so that order is kept. Never rejects. */
-  const runItem = (
-    key: ApiKey,
-    item: BatchItem,
-    copies: CopyBudget,
-  ): Promise<PublishAnswer | PublishResults | ItemError> => {
+  /** Runs up to the broker before it returns, so that order is kept. */
+  const runItem = (key: ApiKey, item: BatchItem, copies: CopyBudget, put: (answer: ItemAnswer) => void): void => {
     if (item.kind === 'invalid') {
-      return Promise.resolve(itemError(undefined, new Failure(item.error, describeProblems(item.problems))));
+      put(itemError(undefined, new Failure(item.error, describeProblems(item.problems))));
+      return;
     }
     const { publish: body } = item;
     let content: WrittenContent;
     try {
       content = write(body, copies);
     } catch (thrown) {
-      return Promise.resolve(itemError(body.channel, toFailure(thrown)));
+      put(itemError(body.channel, toFailure(thrown)));
+      return;
     }
-    if (body.channels !== undefined) return publishToAll(key, body.channels, content, body);
-    return publishOne(key, body.channel, content, body);
+    if (body.channels !== undefined) void publishToAll(key, body.channels, content, body).then(put);
+    else publishOne(key, body.channel, content, body, put);
   };
 
   return [
@@ -162,7 +186,7 @@ export const createPublishRoutes = ({
         const content = write(body, createCopyBudget());
         if (body.channels !== undefined) return json(await publishToAll(key, body.channels, content, body));
         const result = await begin(key, body.channel, content, body);
-        return json(await answerWith(body.channel, result, body));
+        return json(await answerWith(body.channel, result, body.ack));
       },
     },
     {
@@ -174,7 +198,11 @@ export const createPublishRoutes = ({
         apiKeyLimits.takePublications(key.name, requireBoundedBatch(items));
         const copies = createCopyBudget();
         // All are handed over in the order of the request before any is awaited: order per channel is kept.
-        return json({ results: await Promise.all(items.map((item) => runItem(key, item, copies))) });
+        return json({
+          results: await gather(items.length, (index, put: (answer: ItemAnswer) => void) =>
+            runItem(key, items[index]!, copies, put),
+          ),
+        });
       },
     },
   ];
