@@ -124,7 +124,7 @@ export const createPublishRoutes = ({
     return ack === 'fanout' ? withReach(answer, result) : answer;
   };
 
-  /** Puts the answer, or what went wrong in its place. While the broker works, nothing of the body waits with it but what the answer needs. */
+  /** Puts the answer, or what went wrong in its place. */
   const publishOne = (
     key: ApiKey,
     channel: string,
