@@ -14,9 +14,8 @@ const NOTHING = Buffer.alloc(0);
 class EncodedCommand extends Command {
   private frame: Buffer;
 
-  /** @param key a key of the command, for whoever routes it */
-  constructor(name: string, key: string, frame: Buffer) {
-    super(name, [key], { replyEncoding: 'utf8' });
+  constructor(name: string, frame: Buffer) {
+    super(name, [], { replyEncoding: 'utf8' });
     this.frame = frame;
   }
 
@@ -29,15 +28,18 @@ class EncodedCommand extends Command {
   }
 }
 
-/** Sends `frame` as it is. The links keep no queue of what could not be written: the client asks for the bytes now or never. */
-export const sendEncoded = (redis: Redis, name: string, key: string, frame: Buffer): Promise<unknown> => {
-  const command = new EncodedCommand(name, key, frame);
+/**
+ * Sends `frame` as it is; strings of the reply are decoded as UTF-8. Here and below the connection must keep no queue of what it
+ * cannot write yet (`enableOfflineQueue`, link.ts): the client then asks for the bytes now or never.
+ */
+export const sendEncoded = (redis: Redis, name: string, frame: Buffer): Promise<unknown> => {
+  const command = new EncodedCommand(name, frame);
   redis.sendCommand(command);
   command.forget();
   return command.promise;
 };
 
-/** Bulk strings of the reply are Buffers. */
+/** Sends a command; bulk strings of the reply are Buffers. */
 export const sendOnce = (redis: Redis, name: string, args: Argument[]): Promise<unknown> => {
   const command = new Command(name, args, { replyEncoding: null });
   redis.sendCommand(command);

@@ -20,8 +20,6 @@ export interface PublishCall {
   /** Per channel, in the order of the script's keys; each in the order of publishing. */
   readonly groups: readonly (readonly PendingPublish[])[];
   readonly frame: Buffer;
-  /** A key of the call, for whoever routes it. */
-  readonly routingKey: string;
 }
 
 export interface CallSettings {
@@ -86,7 +84,6 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   let seenKeys = '';
   let seenCount = 0;
   let plans = '';
-  let routingKey = '';
   let rounds = '';
   let binaryBytes = 0;
   // Channels of a namespace share their bounds.
@@ -95,7 +92,6 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   for (const group of groups) {
     const { channel, history } = group.at(-1)!.request;
     const names = settings.keySpace.of(channel);
-    routingKey ||= names.meta;
     rounds = names.rounds;
     // The three names of a channel differ in one letter.
     const nameBytes = Buffer.byteLength(names.meta);
@@ -137,7 +133,7 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
       at += 2;
     }
   }
-  return { groups, frame: frame.subarray(0, at), routingKey };
+  return { groups, frame: frame.subarray(0, at) };
 };
 
 /** Whether the line of a channel is an answer with positions; otherwise nothing of it was appended. */

@@ -171,7 +171,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
       timer = after(waitedMs, giveUpLink);
     });
 
-    sendEncoded(options.redis(), 'EVALSHA', call.routingKey, call.frame).then(
+    sendEncoded(options.redis(), 'EVALSHA', call.frame).then(
       (reply) => {
         const lines = reply as readonly string[];
         const waited = lines.some(hasPositions) ? replicated() : undefined;

@@ -66,8 +66,8 @@ const itemError = (channel: string | undefined, failure: Failure): ItemError => 
 type ItemAnswer = PublishAnswer | PublishResults | ItemError;
 
 /**
- * `count` results in their places, at least one. `start` begins each in order; its `put` is called once, now or later. `Promise.all` over
- * async functions would be four more objects for each publication, and there are tens of thousands per second.
+ * `count` results in their places, at least one. `start` begins each in order; its `put` is called once, now or later: no async
+ * function and promise for each of the publications, of which there are tens of thousands per second.
  */
 const gather = <T>(count: number, start: (index: number, put: (result: T) => void) => void): Promise<T[]> =>
   new Promise((resolve) => {
