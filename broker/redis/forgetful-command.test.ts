@@ -7,7 +7,8 @@ import { startRedis } from '../../loadbalancer/cluster/redis-process.ts';
 import { sendEncoded, sendOnce } from './forgetful-command.ts';
 
 const COMMANDS = 200;
-const VALUE_BYTES = 64 * 1024;
+/** More than Node cuts out of shared memory, and in all too little for a collection of the old generation meanwhile. */
+const VALUE_BYTES = 16 * 1024;
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as (options: { readonly type: 'minor' }) => void;
