@@ -16,7 +16,7 @@ export const randomEpoch = (): string => randomBytes(EPOCH_BYTES).toString('base
 /** How long a `messageId` is remembered (the window of `PublishRequest.messageId`). */
 export const IDEMPOTENCY_WINDOW_MS = 5 * 60_000;
 
-/** How long a channel keeps its numbering after its last publication. */
+/** How long a channel keeps its numbering after its last publication, at least. */
 export const NUMBERING_TTL_MS = 3 * 24 * 3_600_000;
 
 /** How long a numbering lives that only a read has created: readers of made-up names leave nothing for days. */

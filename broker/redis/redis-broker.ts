@@ -50,7 +50,7 @@ export interface RedisBrokerOptions {
   readonly minReplicas?: number;
   readonly leaseMs?: number;
   readonly idempotencyWindowMs?: number;
-  /** How long a channel keeps its numbering after its last publication, ms. */
+  /** How long a channel keeps its numbering after its last publication, at least, and after its history, ms. */
   readonly numberingTtlMs?: number;
   /** How long nodes wait for one another to restore what a server that took over misses, ms. */
   readonly restoreTimeoutMs?: number;

@@ -171,18 +171,35 @@ test('a numbering that only reads have asked for lives an hour, a publication gi
   }
 });
 
-test('the expiry of a stream in use is renewed only when it would end before the newest publication', async () => {
+test('the expiries of a channel in use are renewed only when its stream would end before the newest publication', async () => {
   await using node = await start();
   const history = { size: 10, ttlMs: 40_000 };
+  const daysMs = 3 * 24 * 3_600_000;
   const publish = (): Promise<unknown> => node.broker.publish(requestFor('c', 1, { history }));
   await publish();
+  expect(await admin.pttl(keyOf('m', 'c'))).toBeGreaterThan(daysMs + 49_000 - 10_000);
+  expect(await admin.pttl(keyOf('m', 'c'))).toBeLessThanOrEqual(daysMs + 50_000);
   await admin.pexpire(keyOf('s', 'c'), 30_000);
+  await admin.pexpire(keyOf('m', 'c'), daysMs - 1);
   await publish();
   expect(await admin.pttl(keyOf('s', 'c'))).toBeLessThanOrEqual(30_000);
+  expect(await admin.pttl(keyOf('m', 'c'))).toBeLessThan(daysMs);
   const [offset, , epoch] = (await admin.get(keyOf('m', 'c')))!.split(' ');
   await admin.set(keyOf('m', 'c'), `${offset!} ${Date.now() + 39_000} ${epoch!}`);
   await publish();
   expect(await admin.pttl(keyOf('s', 'c'))).toBeGreaterThan(30_000);
+  expect(await admin.pttl(keyOf('m', 'c'))).toBeGreaterThan(daysMs);
+});
+
+test('without a history every publication renews the numbering', async () => {
+  await using node = await start();
+  const daysMs = 3 * 24 * 3_600_000;
+  for (let n = 1; n <= 2; n += 1) {
+    await node.broker.publish(requestFor('c', n, { history: { size: 0, ttlMs: 40_000 } }));
+    expect(await admin.pttl(keyOf('m', 'c'))).toBeGreaterThan(daysMs - 10_000);
+    expect(await admin.pttl(keyOf('m', 'c'))).toBeLessThanOrEqual(daysMs);
+    await admin.pexpire(keyOf('m', 'c'), 30_000);
+  }
 });
 
 test('streams are trimmed close to their size', async () => {

@@ -4,6 +4,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { Redis } from 'ioredis';
 import type { Broker, ChannelTail, PublishResult } from '../broker.ts';
+import { NUMBERING_TTL_MS } from '../clock.ts';
 import type { Publication } from '../publication.ts';
 import { startRedis, type RedisProcess } from '../../loadbalancer/cluster/redis-process.ts';
 import { BOUNDS, WAIT, createRecorder, dataOf, range, requestFor, type Recorder } from '../conformance/harness.ts';
@@ -211,6 +212,24 @@ test('an acknowledged publication that reached one subscriber survives when mast
   const page = await readAll(a.broker, 'x');
   expect(page.position).toEqual({ epoch: delivered.epoch, offset: delivered.offset });
   expect(page.publications.map(dataOf)).toEqual(['kept', 'delivered']);
+});
+
+test('a restored numbering outlives its stream by its own life', async () => {
+  await using pair = await startPair();
+  const { broker, events } = await pair.node('a');
+  await broker.subscribe('x');
+  await broker.history.positions(['x']);
+  await pair.replicated();
+  pair.cutReplication();
+  await broker.publish(requestFor('x', 1));
+  await vi.waitFor(() => expect(events.offsets('x')).toEqual([1]), WAIT);
+  await pair.failOver();
+  expect((await readAll(broker, 'x')).publications.map(dataOf)).toEqual([1]);
+  const [streamMs, numberingMs] = await Promise.all(
+    ['s', 'm'].map(async (kind) => pair.replica.pttl((await pair.replica.keys(`*}:${kind}:x`))[0]!)),
+  );
+  expect(streamMs).toBeGreaterThan(0);
+  expect(numberingMs! - streamMs!).toBeGreaterThan(NUMBERING_TTL_MS - 60_000);
 });
 
 test('what two live nodes acknowledged in turn without any subscriber survives', async () => {

@@ -6,7 +6,7 @@
 --           last the rounds (see numbering.lua)
 -- ARGV      1 notifying command (PUBLISH or SPUBLISH)
 --           2 epoch for channels without numbering (no spaces)
---           3 life of a numbering after its last publication, ms (also of one a read created, see positions.lua)
+--           3 life of a numbering after its last publication and after its stream, ms (of one a read created: see positions.lua)
 --           4 life of a seen message id, ms
 --           5 number of channels
 --           then per channel four: topic, history size, history time to live (ms), flags: one character per publication,
@@ -23,7 +23,8 @@
 local call = redis.call
 local format = string.format
 local notify, candidate = ARGV[1], ARGV[2]
-local numberingMs, seenMs = tonumber(ARGV[3]), ARGV[4]
+local numberingLife, seenMs = ARGV[3], ARGV[4]
+local numberingMs = tonumber(numberingLife)
 local channels = tonumber(ARGV[5])
 local clock = call('TIME')
 local nowMs = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -31,6 +32,8 @@ local rounds = KEYS[#KEYS]
 
 local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, recordAt)
   local offset, streamUntil, epoch = 0, 0, candidate
+  -- The same as digits: writing a number is slow, and each is needed several times.
+  local offsetText, untilText = '0', '0'
   local state = call('GET', numbering)
   if state then
     local o, u, e, writer = string.match(state, NUMBERING)
@@ -43,9 +46,10 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
     end
     if verdict == 'same' then
       offset, streamUntil, epoch = tonumber(o), tonumber(u), e
+      offsetText, untilText = o, u
     else
       -- Written at once: a call of nothing but duplicates must not leave the old numbering without its stream.
-      call('SET', numbering, format('0 0 %s %s', candidate, server), 'PX', format('%.0f', numberingMs))
+      call('SET', numbering, '0 0 ' .. candidate .. ' ' .. server, 'PX', numberingLife)
       call('UNLINK', stream)
     end
   else
@@ -56,7 +60,7 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
   -- A stream without numbering belongs to a former epoch; one without history would have a hole after the next change of size.
   if (offset == 0 and keeps) or (streamUntil > 0 and not keeps) then
     call('UNLINK', stream)
-    streamUntil = 0
+    streamUntil, untilText = 0, '0'
   end
 
   local before = offset
@@ -76,17 +80,18 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
       call('PEXPIRE', KEYS[seenAt], seenMs)
     else
       offset = offset + 1
+      offsetText = format('%.0f', offset)
       local record = ARGV[recordAt + i - 1]
       if keeps then
         -- Trimming once per run is enough: it is approximate anyway.
         if i == count then
-          call('XADD', stream, 'MAXLEN', '~', size, format('%.0f-0', offset), 'p', record)
+          call('XADD', stream, 'MAXLEN', '~', size, offsetText .. '-0', 'p', record)
         else
-          call('XADD', stream, format('%.0f-0', offset), 'p', record)
+          call('XADD', stream, offsetText .. '-0', 'p', record)
         end
       end
       if identified then
-        call('SET', KEYS[seenAt], format('%.0f %s', offset, epoch), 'PX', seenMs)
+        call('SET', KEYS[seenAt], offsetText .. ' ' .. epoch, 'PX', seenMs)
       end
       run[#run + 1] = record
     end
@@ -96,23 +101,25 @@ local function append(numbering, stream, topic, size, ttlMs, flags, seenAt, reco
   end
 
   if offset > before then
-    local lifeMs = numberingMs
-    if keeps then
-      -- Renewed with a quarter to spare, so that a busy channel pays for an expiry once per quarter of its time to live.
+    local life = not keeps and numberingLife
+    if keeps and streamUntil < nowMs + ttlMs then
+      -- Renewed with a quarter to spare, so that a busy channel pays for expiries once per quarter of its time to live. The
+      -- numbering outlives the stream by its own life.
       local spareMs = ttlMs * 1.25
-      if streamUntil < nowMs + ttlMs then
-        streamUntil = math.floor(nowMs + spareMs)
-        call('PEXPIRE', stream, format('%.0f', spareMs))
-      end
-      if spareMs > lifeMs then
-        lifeMs = spareMs
-      end
+      untilText = format('%.0f', math.floor(nowMs + spareMs))
+      call('PEXPIRE', stream, format('%.0f', spareMs))
+      life = format('%.0f', spareMs + numberingMs)
     end
-    call('SET', numbering, format('%.0f %.0f %s %s', offset, streamUntil, epoch, server), 'PX', format('%.0f', lifeMs))
+    local written = offsetText .. ' ' .. untilText .. ' ' .. epoch .. ' ' .. server
+    if life then
+      call('SET', numbering, written, 'PX', life)
+    else
+      call('SET', numbering, written, 'KEEPTTL')
+    end
     run[1] = struct.pack('<BBdI4', 1, #epoch, before + 1, offset - before) .. epoch
     call(notify, topic, table.concat(run))
   end
-  return format('%.0f %s', offset, epoch) .. duplicates
+  return offsetText .. ' ' .. epoch .. duplicates
 end
 
 local results = {}

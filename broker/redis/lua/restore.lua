@@ -69,6 +69,7 @@ while true do
 end
 
 if offset > before then
+  local lifeMs = numberingMs
   if keeps then
     local clock = call('TIME')
     local nowMs = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -76,8 +77,8 @@ if offset > before then
       streamUntil = nowMs + STREAM_MS
       call('PEXPIRE', KEYS[2], format('%.0f', STREAM_MS))
     end
+    lifeMs = streamUntil - nowMs + numberingMs
   end
-  local lifeMs = math.max(call('PTTL', KEYS[1]), numberingMs)
   call('SET', KEYS[1], format('%.0f %.0f %s %s', offset, streamUntil, epoch, writer), 'PX', format('%.0f', lifeMs))
   run[1] = struct.pack('<BBdI4', 1, #epoch, before + 1, offset - before) .. epoch
   call(ARGV[3], ARGV[4], table.concat(run))
