@@ -10,20 +10,31 @@ export interface Step {
 /** The warm-up compiles the server's code and is not counted. */
 export type Phase = 'warm-up' | 'counted';
 
+export interface Between {
+  /** Resolves when the server is ready for the next try: one that sheds load after a try would only refuse it. */
+  readonly rest: () => Promise<unknown>;
+  /** Tried first, in order; the lowest of the rates when absent. */
+  readonly warmUpRates?: readonly number[];
+}
+
 /**
- * Runs `attempt` once at the first rate to warm up, then at each rate in turn. A failed step is run once more before
- * it counts, because one pause of a shared machine is not the server's; both runs are in the answer. The ladder ends
- * with the first rate that failed twice.
+ * Runs `attempt` at the rates of the warm-up, then at each rate in turn. A failed step is run once more before
+ * it counts, because one pause of a shared machine is not the server's; both runs are in the answer. The ladder ends with
+ * the first rate that failed twice.
  */
 export const climb = async (
   rates: readonly number[],
   attempt: (rate: number, phase: Phase) => Promise<{ readonly run: LoadResult; readonly passed: boolean }>,
+  { rest, warmUpRates = rates.slice(0, 1) }: Between,
 ): Promise<readonly Step[]> => {
   const steps: Step[] = [];
-  const [first] = rates;
-  if (first !== undefined) await attempt(first, 'warm-up');
+  for (const rate of warmUpRates) {
+    await attempt(rate, 'warm-up');
+    await rest();
+  }
   for (const rate of rates) {
     for (const isLastChance of [false, true]) {
+      if (isLastChance) await rest();
       const { run, passed } = await attempt(rate, 'counted');
       steps.push({ rate, run, outcome: passed ? 'passed' : 'failed' });
       if (passed) break;

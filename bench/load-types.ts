@@ -27,6 +27,12 @@ export interface SlowLoad {
   readonly bytesPerSecond: readonly number[];
 }
 
+/** Whose CPU and memory a run reports, by the name it has in tables and notes. */
+export interface WatchedProcess {
+  readonly name: 'server' | 'Redis' | 'proxy';
+  readonly pid: number;
+}
+
 export interface LoadConfig {
   readonly port: number;
   readonly path: string;
@@ -53,7 +59,8 @@ export interface LoadConfig {
   readonly probe?: { readonly path: string; readonly everyUs: number };
   /** All come at once; refused ones (close 1013) come back when they were told to. */
   readonly storm?: { readonly resumeEvery: number; readonly resumeFrames: readonly string[] };
-  readonly pids: readonly number[];
+  /** The server is the first. */
+  readonly processes: readonly WatchedProcess[];
   readonly spinUs: number;
   readonly drainMs: number;
 }
@@ -109,6 +116,7 @@ export const loadResultSchema = Type.Object({
   probeOwn: latency,
   processes: Type.Array(
     Type.Object({
+      name: Type.String(),
       pid: count,
       openCpu: real,
       cpu: real,

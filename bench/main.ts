@@ -1,6 +1,8 @@
 // `npm run bench`: runs the scenarios one after the other on each server and reports.
+import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { parseBenchArguments, type BenchArguments, usage } from './arguments.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildLoader, createLoader, holdSlowReaders, openReturning } from './loader.ts';
@@ -109,6 +111,8 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   const binary = await buildLoader();
   const load = createLoader(binary);
   await buildControls();
+  // What was built or installed a moment ago would be written back by the kernel meanwhile, on the cores that are measured.
+  await promisify(execFile)('sync');
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
     const outcomes = await measure(scenario, serversFor(scenario, values), {

@@ -1,4 +1,4 @@
-// Keeps the measured server and the load generator on different cores; Redis may use what either leaves.
+// Keeps the measured server on a core of its own; the load generator has the other, and with it the Redis of a server.
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
@@ -43,6 +43,6 @@ export const pinBench = async (): Promise<Pinning> => {
     mainToServer: async (pid) => {
       await run('taskset', ['-c', '-p', SERVER_CORE, String(pid)]);
     },
-    description: `server on core ${SERVER_CORE}, load generator on core ${LOAD_CORE}, Redis on either`,
+    description: `server on core ${SERVER_CORE}, load generator and Redis on core ${LOAD_CORE}; HAProxy and clusters on either`,
   };
 };

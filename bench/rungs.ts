@@ -1,5 +1,11 @@
 // What the overload ladder of a node did between two looks at its metrics, however quickly: counters and times, no polling.
+import { setTimeout as pause } from 'node:timers/promises';
 import { RUNGS } from '../gateway/overload/ladder.ts';
+import type { BenchServer } from './servers.ts';
+
+/** Eight rungs of 2 s each, and as much again for the machine. */
+const RELEASE_TIMEOUT_MS = 40_000;
+const RELEASE_POLL_MS = 250;
 
 export interface RungState {
   /** Times it was engaged and released since the node started. */
@@ -35,6 +41,22 @@ export const readLadder = (metrics: string): LadderState => {
     };
   });
   return { level, rungs };
+};
+
+/** Waits until every rung is released; the state then, or after a time that is enough for all. */
+export const settled = async (metrics: () => Promise<string>): Promise<LadderState> => {
+  const startedAt = performance.now();
+  let state = readLadder(await metrics());
+  while (state.level > 0 && performance.now() - startedAt < RELEASE_TIMEOUT_MS) {
+    await pause(RELEASE_POLL_MS);
+    state = readLadder(await metrics());
+  }
+  return state;
+};
+
+/** Resolves when a server sheds nothing any more; at once where it has no ladder. */
+export const atRest = async ({ metrics }: Pick<BenchServer, 'metrics'>): Promise<void> => {
+  if (metrics !== undefined) await settled(metrics);
 };
 
 export interface LadderCourse {

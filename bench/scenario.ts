@@ -68,7 +68,7 @@ export const baseLoad = (server: BenchServer, connections: number): LoadConfig =
   sampleEvery: 50,
   settleMs: 500,
   holdMs: 0,
-  pids: [server.pid, ...(server.proxyPid === undefined ? [] : [server.proxyPid])],
+  processes: [{ name: 'server', pid: server.pid }, ...(server.beside ?? [])],
   // Wakes of a sleeping reader are charged to the server; 100 us covers the pauses between flushes to 1 000 sockets.
   spinUs: 100,
   drainMs: 5_000,
@@ -94,14 +94,17 @@ export const serverCpu = (run: LoadResult): number => run.processes[0]?.cpu ?? 0
 const perDelivery = (run: LoadResult, cores: number): number =>
   run.deliveriesPerSecond === 0 ? 0 : (cores * 1e6) / run.deliveriesPerSecond;
 
-/** What one message to one subscriber costs the server, without Redis and without the proxy. */
+/** What one message to one subscriber costs the server, without what stands beside it. */
 export const microsecondsPerDelivery = (run: LoadResult): number => perDelivery(run, serverCpu(run));
 
-/** Of a run through HAProxy (see `baseLoad`): its CPU in cores, and per message that passed it. */
-const proxyColumns = (run: LoadResult): Row => {
-  const cpu = run.processes[1]?.cpu;
-  if (cpu === undefined) return {};
-  return { 'proxy CPU': round(cpu, 2), 'proxy us/delivery': round(perDelivery(run, cpu), 3) };
+/** CPU of what stands beside the server, in cores; of a proxy also per message that passed it. */
+const besideColumns = (run: LoadResult): Row => {
+  const row: Record<string, number> = {};
+  for (const { name, cpu } of run.processes.slice(1)) {
+    row[`${name} CPU`] = round(cpu, 2);
+    if (name === 'proxy') row['proxy us/delivery'] = round(perDelivery(run, cpu), 3);
+  }
+  return row;
 };
 
 /** Above this share of waiting for a core a run says more about the machine than about the server. */
@@ -109,14 +112,9 @@ const STARVED_SHARE = 0.05;
 
 /** The first error of a run, and whether others took the core away from the server or the load generator. */
 export const noteOf = (run: LoadResult): string => {
-  const shares = {
-    server: run.processes[0]?.starved ?? 0,
-    proxy: run.processes[1]?.starved ?? 0,
-    loader: run.loaderStarved,
-  };
-  const starved = Object.entries(shares)
-    .filter(([, share]) => share > STARVED_SHARE)
-    .map(([who, share]) => `${who} had no core for ${round(share * 100)} % of the time`);
+  const starved = [...run.processes, { name: 'loader', starved: run.loaderStarved }]
+    .filter((process) => process.starved > STARVED_SHARE)
+    .map((process) => `${process.name} had no core for ${round(process.starved * 100)} % of the time`);
   return [...(run.note === '' ? [] : [run.note]), ...starved].join('; ');
 };
 
@@ -128,7 +126,7 @@ export const loadColumns = (run: LoadResult): Row => ({
   'max ms': round(run.latency.maxMs, 1),
   missing: run.missing,
   'server CPU': round(serverCpu(run), 2),
-  ...proxyColumns(run),
+  ...besideColumns(run),
   'loader CPU': round(run.loaderCpu, 2),
   note: noteOf(run),
 });

@@ -15,6 +15,7 @@ import { type RedisProcess, startRedis } from '../loadbalancer/cluster/redis-pro
 import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.ts';
 import { type BenchKeys, createBenchKeys, SECRET } from './access/token-rate.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
+import type { WatchedProcess } from './load-types.ts';
 import type { Pinning } from './pinning.ts';
 
 export const SERVER_NAMES = [
@@ -33,8 +34,8 @@ export interface BenchServer extends AsyncDisposable {
   readonly name: ServerName;
   readonly port: number;
   readonly pid: number;
-  /** Of the HAProxy that everything passes, where there is one. */
-  readonly proxyPid?: number;
+  /** What does its part of each publication beside the server: its Redis, and the HAProxy that everything passes. */
+  readonly beside?: readonly WatchedProcess[];
   /** Whole header lines that a publish needs. */
   readonly publishHeaders: readonly string[];
   /** Text of `GET /metrics`; undefined for the controls. */
@@ -134,12 +135,15 @@ const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> =>
     // One thread, so that what it costs is one figure.
     haproxyConfig: { extraPublicPaths: ['/v1/publish', '/v1/batch'], threads: 1 },
   });
-  for (const { pid } of [cluster.redis, cluster.haproxy, cluster.agent]) await pinning.release(pid);
+  for (const { pid } of [cluster.haproxy, cluster.agent]) await pinning.release(pid);
   return {
     name: 'weir-haproxy',
     port: cluster.haproxy.port,
     pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
-    proxyPid: cluster.haproxy.pid,
+    beside: [
+      { name: 'Redis', pid: cluster.redis.pid },
+      { name: 'proxy', pid: cluster.haproxy.pid },
+    ],
     publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
     [Symbol.asyncDispose]: cluster.stop,
   };
@@ -181,8 +185,6 @@ const startWeir = async (
   const stopRedis = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.stop()));
   };
-  // On the load generator's core they would wait for a process that never sleeps, and that wait would count as ours.
-  for (const { pid } of servers) await pinning.release(pid);
   const apiKey = randomBytes(16).toString('hex');
   const application = name === 'weir-events' ? await startApplication() : undefined;
   const tokens = createBenchKeys();
@@ -216,6 +218,7 @@ const startWeir = async (
     name,
     port,
     pid,
+    beside: redis === undefined ? [] : [{ name: 'Redis', pid: redis.pid }],
     publishHeaders: [`X-API-Key: ${apiKey}`],
     tokens,
     metrics: async () => {

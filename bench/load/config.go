@@ -3,25 +3,31 @@ package main
 
 // Config describes one run; times are in the unit their name says.
 type Config struct {
-	Port        int      `json:"port"`
-	Path        string   `json:"path"`
-	Connections int      `json:"connections"`
-	Opening     int      `json:"opening"`  // connections being opened at the same time
-	Frames      []string `json:"frames"`   // sent after the upgrade, before the subscriptions
-	Channels    int      `json:"channels"` // channels c0..cN-1; 0: connection i has a channel of its own, c<i>
-	PerConn     int      `json:"perConnection"`
-	SampleEvery int      `json:"sampleEvery"` // every n-th connection has each of its messages read
-	SettleMs    int      `json:"settleMs"`    // quiet time between the last subscription and what follows
-	HoldMs      int      `json:"holdMs"`      // how long the connections are held open when nothing is published
-	Publish     *Publish `json:"publish"`
-	Probe       *Probe   `json:"probe"`
-	Storm       *Storm   `json:"storm"`
-	Pids        []int    `json:"pids"`    // processes whose CPU and memory are reported
-	SpinUs      int      `json:"spinUs"`  // how long an idle loader polls before it sleeps
-	DrainMs     int      `json:"drainMs"` // longest wait for deliveries and answers after the last publication
-	Slow        *Slow    `json:"slow"`    // instead of a run: readers that take less than they are sent
-	Return      *Return  `json:"return"`  // instead of a run: clients that lose their node and come back to another
-	Stalled     *Stalled `json:"stalled"` // beside the connections: some that do not read until the load is over
+	Port        int       `json:"port"`
+	Path        string    `json:"path"`
+	Connections int       `json:"connections"`
+	Opening     int       `json:"opening"`  // connections being opened at the same time
+	Frames      []string  `json:"frames"`   // sent after the upgrade, before the subscriptions
+	Channels    int       `json:"channels"` // channels c0..cN-1; 0: connection i has a channel of its own, c<i>
+	PerConn     int       `json:"perConnection"`
+	SampleEvery int       `json:"sampleEvery"` // every n-th connection has each of its messages read
+	SettleMs    int       `json:"settleMs"`    // quiet time between the last subscription and what follows
+	HoldMs      int       `json:"holdMs"`      // how long the connections are held open when nothing is published
+	Publish     *Publish  `json:"publish"`
+	Probe       *Probe    `json:"probe"`
+	Storm       *Storm    `json:"storm"`
+	Processes   []Process `json:"processes"` // whose CPU and memory are reported; the server is the first
+	SpinUs      int       `json:"spinUs"`    // how long an idle loader polls before it sleeps
+	DrainMs     int       `json:"drainMs"`   // longest wait for deliveries and answers after the last publication
+	Slow        *Slow     `json:"slow"`      // instead of a run: readers that take less than they are sent
+	Return      *Return   `json:"return"`    // instead of a run: clients that lose their node and come back to another
+	Stalled     *Stalled  `json:"stalled"`   // beside the connections: some that do not read until the load is over
+}
+
+// Process is one to watch, by the name it has in the answer.
+type Process struct {
+	Name string `json:"name"`
+	Pid  int    `json:"pid"`
 }
 
 // Slow are subscribers of c0 that read at a pace of their own until HoldMs is over, and come back when they are closed.
@@ -72,6 +78,7 @@ type Latency struct {
 
 // ProcessUse is what one watched process used; CPU is cores, over the publishing (or else the opening) part of the run.
 type ProcessUse struct {
+	Name           string  `json:"name"`
 	Pid            int     `json:"pid"`
 	OpenCPU        float64 `json:"openCpu"`
 	CPU            float64 `json:"cpu"`

@@ -22,7 +22,7 @@ type probe struct {
 
 func newProbe(r *run, config Probe) (*probe, error) {
 	p := &probe{run: r, config: config}
-	p.waiting = openWaiting(r.config.Pids[0])
+	p.waiting = openWaiting(r.config.Processes[0].Pid)
 	p.request = []byte("GET " + config.Path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 	p.http = &httpConnection{run: r, stamped: true}
 	p.http.failure = func(why string) {

@@ -84,7 +84,7 @@ func (w *waiting) us() int64 {
 
 func (w *waiting) close() { _ = w.file.Close() }
 
-// watched follows the processes of Config.Pids through a run.
+// watched follows the processes of Config.Processes through a run.
 type watched struct {
 	use    []ProcessUse
 	cpu    []float64
@@ -92,12 +92,12 @@ type watched struct {
 	markUs int64
 }
 
-func watch(pids []int, nowUs int64) *watched {
-	w := &watched{cpu: make([]float64, len(pids)), waited: make([]float64, len(pids)), markUs: nowUs}
-	for i, pid := range pids {
-		rss := rssBytes(pid)
-		w.use = append(w.use, ProcessUse{Pid: pid, RssBeforeBytes: rss, RssMaxBytes: rss})
-		w.cpu[i], w.waited[i] = cpuSeconds(pid), waitedSeconds(pid)
+func watch(processes []Process, nowUs int64) *watched {
+	w := &watched{cpu: make([]float64, len(processes)), waited: make([]float64, len(processes)), markUs: nowUs}
+	for i, p := range processes {
+		rss := rssBytes(p.Pid)
+		w.use = append(w.use, ProcessUse{Name: p.Name, Pid: p.Pid, RssBeforeBytes: rss, RssMaxBytes: rss})
+		w.cpu[i], w.waited[i] = cpuSeconds(p.Pid), waitedSeconds(p.Pid)
 	}
 	return w
 }

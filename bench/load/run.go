@@ -51,7 +51,7 @@ func newRun(config Config) (*run, error) {
 	if config.Publish != nil {
 		r.edges = edges(config.Publish.PayloadBytes)
 	}
-	r.watched = watch(config.Pids, nowUs())
+	r.watched = watch(config.Processes, nowUs())
 	return r, nil
 }
 

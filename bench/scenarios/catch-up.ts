@@ -121,7 +121,7 @@ export const catchUp: Scenario = {
         return: { port: safe.port, withinMs: RECONNECT_MS },
         sampleEvery: 0,
         spinUs: 0,
-        pids: [],
+        processes: [],
       });
       const endBefore = await observe();
       await pause(BEFORE_MS);

@@ -1,8 +1,7 @@
 // Overload: publishers ask for more than a server can do, and for Weir in one step to three times its capacity and back.
-import { setTimeout as pause } from 'node:timers/promises';
 import { findCapacity } from '../capacity.ts';
 import type { LoadResult } from '../load-types.ts';
-import { courseBetween, type LadderState, readLadder } from '../rungs.ts';
+import { courseBetween, settled } from '../rungs.ts';
 import {
   baseLoad,
   isComplete,
@@ -41,9 +40,6 @@ const CALM_SECONDS = 5;
  * does not wait: the latency of what was due in this time is theirs as well, and is shown apart.
  */
 const EARLY_MS = 4_000;
-/** Eight rungs of 2 s each, and as much again for the machine. */
-const RELEASE_TIMEOUT_MS = 40_000;
-const RELEASE_POLL_MS = 250;
 
 const FIGURES = {
   kept: 'kept of the capacity at 1.5 and 2 times',
@@ -99,17 +95,6 @@ const rowOf = (what: string, rate: number, capacity: number, run: LoadResult): R
   'loader CPU': round(run.loaderCpu, 2),
   note: noteOf(run),
 });
-
-/** Waits until every rung is released; the state then, or after a time that is enough for all. */
-const settled = async (metrics: () => Promise<string>): Promise<LadderState> => {
-  const startedAt = performance.now();
-  let state = readLadder(await metrics());
-  while (state.level > 0 && performance.now() - startedAt < RELEASE_TIMEOUT_MS) {
-    await pause(RELEASE_POLL_MS);
-    state = readLadder(await metrics());
-  }
-  return state;
-};
 
 const listed = (rungs: readonly number[]): string => (rungs.length === 0 ? 'none' : rungs.join(' '));
 
