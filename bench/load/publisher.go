@@ -77,8 +77,9 @@ func (p *publisher) pump() {
 		if len(p.idle) == 0 {
 			return
 		}
-		h := p.idle[len(p.idle)-1]
-		p.idle = p.idle[:len(p.idle)-1]
+		// The one that has been idle longest: each is a publisher of its own, and none is idle for so long that the server closes it.
+		h := p.idle[0]
+		p.idle = p.idle[1:]
 		p.post(h, now)
 	}
 }
