@@ -1,5 +1,7 @@
 // Rising rates until a step fails: the highest step that passed is what a server sustains.
 import type { LoadResult } from './load-types.ts';
+import { atRest } from './rungs.ts';
+import type { BenchServer } from './servers.ts';
 
 export interface Step {
   readonly rate: number;
@@ -10,9 +12,10 @@ export interface Step {
 /** The warm-up compiles the server's code and is not counted. */
 export type Phase = 'warm-up' | 'counted';
 
-export interface Between {
-  /** Resolves when the server is ready for the next try: one that sheds load after a try would only refuse it. */
-  readonly rest: () => Promise<unknown>;
+export interface Climb {
+  /** Another try waits until it sheds nothing any more: it would only refuse. */
+  readonly server: Pick<BenchServer, 'metrics'>;
+  readonly rates: readonly number[];
   /** Tried first, in order; the lowest of the rates when absent. */
   readonly warmUpRates?: readonly number[];
 }
@@ -23,18 +26,17 @@ export interface Between {
  * the first rate that failed twice.
  */
 export const climb = async (
-  rates: readonly number[],
+  { server, rates, warmUpRates = rates.slice(0, 1) }: Climb,
   attempt: (rate: number, phase: Phase) => Promise<{ readonly run: LoadResult; readonly passed: boolean }>,
-  { rest, warmUpRates = rates.slice(0, 1) }: Between,
 ): Promise<readonly Step[]> => {
   const steps: Step[] = [];
   for (const rate of warmUpRates) {
     await attempt(rate, 'warm-up');
-    await rest();
+    await atRest(server);
   }
   for (const rate of rates) {
     for (const isLastChance of [false, true]) {
-      if (isLastChance) await rest();
+      if (isLastChance) await atRest(server);
       const { run, passed } = await attempt(rate, 'counted');
       steps.push({ rate, run, outcome: passed ? 'passed' : 'failed' });
       if (passed) break;

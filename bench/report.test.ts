@@ -17,16 +17,17 @@ const outcomes = (raw: number | undefined, weir: number | undefined) =>
     ['weir-redis', weir === undefined ? { kind: 'failed', message: 'no' } : measured({ rate: weir })],
   ]);
 
-const noRest = () => Promise.resolve();
-
 test('a ladder ends at the first rate that fails twice and does not count it', async () => {
   const asked: string[] = [];
   const attempt = (rate: number, phase: string) => {
     asked.push(`${phase} ${rate}`);
     return Promise.resolve({ run, passed: rate < 2 });
   };
-  const rest = () => Promise.resolve(asked.push('rest'));
-  const steps = await climb([1, 2, 3], attempt, { rest });
+  const metrics = () => {
+    asked.push('rest');
+    return Promise.resolve('weir_overload_level 0\n');
+  };
+  const steps = await climb({ server: { metrics }, rates: [1, 2, 3] }, attempt);
   expect(asked).toEqual(['warm-up 1', 'rest', 'counted 1', 'counted 2', 'rest', 'counted 2']);
   expect(highest(steps)?.rate).toBe(1);
 });
@@ -37,19 +38,21 @@ test('a ladder warms up at the rates it is told', async () => {
     asked.push(`${phase} ${rate}`);
     return Promise.resolve({ run, passed: true });
   };
-  await climb([1, 2], attempt, { rest: noRest, warmUpRates: [5, 4] });
+  await climb({ server: {}, rates: [1, 2], warmUpRates: [5, 4] }, attempt);
   expect(asked).toEqual(['warm-up 5', 'warm-up 4', 'counted 1', 'counted 2']);
 });
 
 test('a step that fails once and then passes counts, and both runs are kept', async () => {
   let tries = 0;
-  const steps = await climb([1], () => Promise.resolve({ run, passed: (tries += 1) === 3 }), { rest: noRest });
+  const steps = await climb({ server: {}, rates: [1] }, () => Promise.resolve({ run, passed: (tries += 1) === 3 }));
   expect(steps.map(({ outcome }) => outcome)).toEqual(['failed', 'passed']);
   expect(highest(steps)?.rate).toBe(1);
 });
 
 test('a ladder without any passed step has no highest', async () => {
-  expect(highest(await climb([1], () => Promise.resolve({ run, passed: false }), { rest: noRest }))).toBeUndefined();
+  expect(
+    highest(await climb({ server: {}, rates: [1] }, () => Promise.resolve({ run, passed: false }))),
+  ).toBeUndefined();
 });
 
 test('a bar relative to raw needs the raw figure of the same run', () => {

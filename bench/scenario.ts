@@ -1,5 +1,5 @@
 // The contract of a scenario: it measures one server and answers rows for the table and figures to compare.
-import type { LoadConfig, LoadResult, SlowResult } from './load-types.ts';
+import type { LoadConfig, LoadResult, PublishLoad, SlowResult } from './load-types.ts';
 import type { Loader, ReturningClients } from './loader.ts';
 import type { Pinning } from './pinning.ts';
 import type { BenchServer, ServerName } from './servers.ts';
@@ -52,8 +52,8 @@ export interface Scenario {
   measure(measuring: Measuring): Promise<Measured>;
 }
 
-/** Publisher connections of every scenario, none of which pipelines. */
-export const PUBLISHER_CONNECTIONS = 64;
+/** Publisher connections unless a scenario says otherwise, none of which pipelines. */
+const PUBLISHER_CONNECTIONS = 64;
 export const PAYLOAD_BYTES = 128;
 
 /** What all loads have in common: one subscription to c0 per connection, on the given server. */
@@ -72,6 +72,17 @@ export const baseLoad = (server: BenchServer, connections: number): LoadConfig =
   // Wakes of a sleeping reader are charged to the server; 100 us covers the pauses between flushes to 1 000 sockets.
   spinUs: 100,
   drainMs: 5_000,
+});
+
+/** `count` publications to their channels in turn, `rate` of them per second, so many per POST. */
+export const publications = (server: BenchServer, rate: number, count: number, batch = 1): PublishLoad => ({
+  path: batch > 1 ? '/v1/batch' : '/v1/publish',
+  headers: server.publishHeaders,
+  rate,
+  count,
+  batch,
+  connections: PUBLISHER_CONNECTIONS,
+  payloadBytes: PAYLOAD_BYTES,
 });
 
 /** Every publication accepted with its own position and delivered exactly once, in order, to all. */

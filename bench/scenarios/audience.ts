@@ -8,9 +8,9 @@ import {
   type Measuring,
   microsecondsPerDelivery,
   PAYLOAD_BYTES,
-  PUBLISHER_CONNECTIONS,
   round,
   type Row,
+  publications,
   type Scenario,
 } from '../scenario.ts';
 
@@ -40,15 +40,7 @@ const runCase = ({ server, load }: Measuring, { subscribers, rate }: Case, secon
     ...baseLoad(server, subscribers),
     // What the opening left behind, collected meanwhile, is not what is measured.
     settleMs: SETTLE_MS,
-    publish: {
-      path: '/v1/publish',
-      headers: server.publishHeaders,
-      rate,
-      count: rate * seconds,
-      batch: 1,
-      connections: PUBLISHER_CONNECTIONS,
-      payloadBytes: PAYLOAD_BYTES,
-    },
+    publish: publications(server, rate, rate * seconds),
   });
 
 export const audience: Scenario = {

@@ -9,6 +9,7 @@ import {
   noteOf,
   round,
   type Row,
+  publications,
   type Scenario,
   serverCpu,
 } from '../scenario.ts';
@@ -48,16 +49,7 @@ const readers = (
   load({
     ...baseLoad(server, count),
     sampleEvery: count / 20,
-    publish: {
-      path: '/v1/publish',
-      headers: server.publishHeaders,
-      rate: RATE,
-      count: RATE * seconds,
-      batch: 1,
-      connections: 8,
-      payloadBytes: PAYLOAD_BYTES,
-      earlyMs,
-    },
+    publish: { ...publications(server, RATE, RATE * seconds), connections: 8, payloadBytes: PAYLOAD_BYTES, earlyMs },
   });
 
 const sample = (metrics: string, name: string, label: string): number =>

@@ -1,13 +1,12 @@
 // Fan-out: one channel, 1 000 subscribers, 128 B, at rising rates.
 import { climb, highest } from '../ladder.ts';
-import { atRest } from '../rungs.ts';
 import {
   baseLoad,
   isComplete,
   loadColumns,
   type Measured,
   PAYLOAD_BYTES,
-  PUBLISHER_CONNECTIONS,
+  publications,
   type Scenario,
 } from '../scenario.ts';
 import type { ServerName } from '../servers.ts';
@@ -39,30 +38,18 @@ export const fanout: Scenario = {
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const isQuick = depth === 'quick';
     const seconds = isQuick ? 2 : 5;
-    const steps = await climb(
-      ratesFor(server.name, isQuick),
-      async (rate, phase) => {
-        const count = rate * seconds;
-        const run = await load({
-          ...baseLoad(server, SUBSCRIBERS),
-          publish: {
-            path: '/v1/publish',
-            headers: server.publishHeaders,
-            rate,
-            count,
-            batch: 1,
-            connections: PUBLISHER_CONNECTIONS,
-            payloadBytes: PAYLOAD_BYTES,
-          },
-        });
-        const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
-        say(
-          `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} msg/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`,
-        );
-        return { run, passed };
-      },
-      { rest: () => atRest(server) },
-    );
+    const steps = await climb({ server, rates: ratesFor(server.name, isQuick) }, async (rate, phase) => {
+      const count = rate * seconds;
+      const run = await load({
+        ...baseLoad(server, SUBSCRIBERS),
+        publish: publications(server, rate, count),
+      });
+      const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
+      say(
+        `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} msg/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`,
+      );
+      return { run, passed };
+    });
     const inTime = steps.filter(({ outcome, run }) => outcome === 'passed' && run.latency.p99Ms <= BAR_P99_MS).at(-1);
     return {
       rows: steps.map(({ rate, run, outcome }) => ({ 'msg/s': rate, outcome, ...loadColumns(run) })),

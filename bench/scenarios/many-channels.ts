@@ -1,15 +1,6 @@
 // Many channels: 1 000 connections × 10 of 1 000 channels, publications by batches of 50.
 import { climb, highest } from '../ladder.ts';
-import { atRest } from '../rungs.ts';
-import {
-  baseLoad,
-  isComplete,
-  loadColumns,
-  type Measured,
-  PAYLOAD_BYTES,
-  PUBLISHER_CONNECTIONS,
-  type Scenario,
-} from '../scenario.ts';
+import { baseLoad, isComplete, loadColumns, type Measured, publications, type Scenario } from '../scenario.ts';
 
 const CONNECTIONS = 1_000;
 const CHANNELS = 1_000;
@@ -41,32 +32,20 @@ export const manyChannels: Scenario = {
     const rates = depth === 'quick' ? RATES.slice(0, 1) : RATES;
     // What only a queue needs is compiled by the first, as it is on a server that has had this rate for a while.
     const warmUpRates = depth === 'quick' ? rates : [BARS[1].rate, BARS[0].rate];
-    const steps = await climb(
-      rates,
-      async (rate, phase) => {
-        const count = rate * seconds;
-        const run = await load({
-          ...baseLoad(server, CONNECTIONS),
-          channels: CHANNELS,
-          perConnection: PER_CONNECTION,
-          publish: {
-            path: '/v1/batch',
-            headers: server.publishHeaders,
-            rate,
-            count,
-            batch: BATCH,
-            connections: PUBLISHER_CONNECTIONS,
-            payloadBytes: PAYLOAD_BYTES,
-          },
-        });
-        const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
-        say(
-          `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} publications/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`,
-        );
-        return { run, passed };
-      },
-      { rest: () => atRest(server), warmUpRates },
-    );
+    const steps = await climb({ server, rates, warmUpRates }, async (rate, phase) => {
+      const count = rate * seconds;
+      const run = await load({
+        ...baseLoad(server, CONNECTIONS),
+        channels: CHANNELS,
+        perConnection: PER_CONNECTION,
+        publish: publications(server, rate, count, BATCH),
+      });
+      const passed = isComplete(run, count) && run.latency.p99Ms <= MAX_P99_MS;
+      say(
+        `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} publications/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms`,
+      );
+      return { run, passed };
+    });
     // Of two tries the last one run at that rate: the first had failed. No figure where something is missing.
     const p99At = (rate: number): Readonly<Record<string, number>> => {
       const run = steps.filter((step) => step.rate === rate).at(-1)?.run;

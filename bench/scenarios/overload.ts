@@ -11,6 +11,7 @@ import {
   PAYLOAD_BYTES,
   round,
   type Row,
+  publications,
   type Scenario,
   serverCpu,
 } from '../scenario.ts';
@@ -57,13 +58,8 @@ const publishAt = ({ server, load }: Measuring, rate: number, seconds: number, e
     // They come between two steps, while the ladder may still be up: they say that they were here before.
     frames: ['{"id":1,"type":"connect","resume":true}'],
     publish: {
-      path: '/v1/batch',
-      headers: server.publishHeaders,
-      rate,
-      count: Math.round(rate * seconds),
-      batch: BATCH,
+      ...publications(server, rate, Math.round(rate * seconds), BATCH),
       connections: PUBLISHERS,
-      payloadBytes: PAYLOAD_BYTES,
       earlyMs,
       giveUpMs: GIVE_UP_MS,
     },

@@ -1,14 +1,12 @@
 // Publish throughput: batches over HTTP with few subscribers, every publication answered with its offset.
 import { climb, highest } from '../ladder.ts';
-import { atRest } from '../rungs.ts';
 import {
   baseLoad,
   isComplete,
   type Measured,
   noteOf,
-  PAYLOAD_BYTES,
-  PUBLISHER_CONNECTIONS,
   round,
+  publications,
   type Scenario,
   serverCpu,
 } from '../scenario.ts';
@@ -31,32 +29,20 @@ export const publish: Scenario = {
   measure: async ({ server, load, depth, say }): Promise<Measured> => {
     const seconds = depth === 'quick' ? 1 : 4;
     const rates = depth === 'quick' ? RATES.slice(0, 2) : RATES;
-    const steps = await climb(
-      rates,
-      async (rate, phase) => {
-        const count = rate * seconds;
-        const run = await load({
-          ...baseLoad(server, CONNECTIONS),
-          channels: CHANNELS,
-          perConnection: PER_CONNECTION,
-          publish: {
-            path: '/v1/batch',
-            headers: server.publishHeaders,
-            rate,
-            count,
-            batch: BATCH,
-            connections: PUBLISHER_CONNECTIONS,
-            payloadBytes: PAYLOAD_BYTES,
-          },
-        });
-        const passed = isComplete(run, count) && run.positionsOk && run.waited.p99Ms <= MAX_WAITED_P99_MS;
-        say(
-          `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} publications/s: ${passed ? 'passed' : 'failed'}, answer p99 ${run.answer.p99Ms.toFixed(1)} ms`,
-        );
-        return { run, passed };
-      },
-      { rest: () => atRest(server) },
-    );
+    const steps = await climb({ server, rates }, async (rate, phase) => {
+      const count = rate * seconds;
+      const run = await load({
+        ...baseLoad(server, CONNECTIONS),
+        channels: CHANNELS,
+        perConnection: PER_CONNECTION,
+        publish: publications(server, rate, count, BATCH),
+      });
+      const passed = isComplete(run, count) && run.positionsOk && run.waited.p99Ms <= MAX_WAITED_P99_MS;
+      say(
+        `${phase === 'warm-up' ? 'warm-up at ' : ''}${rate} publications/s: ${passed ? 'passed' : 'failed'}, answer p99 ${run.answer.p99Ms.toFixed(1)} ms`,
+      );
+      return { run, passed };
+    });
     return {
       rows: steps.map(({ rate, run, outcome }) => ({
         'publications/s': rate,

@@ -5,9 +5,9 @@ import {
   baseLoad,
   type Measured,
   noteOf,
-  PAYLOAD_BYTES,
   round,
   type Row,
+  publications,
   type Scenario,
   serverCpu,
 } from '../scenario.ts';
@@ -59,15 +59,7 @@ export const stall: Scenario = {
         ...baseLoad(server, pass.subscribers),
         settleMs: 2_000,
         probe: { path: '/health/live', everyUs: PROBE_EVERY_US },
-        publish: {
-          path: '/v1/publish' as const,
-          headers: server.publishHeaders,
-          rate,
-          count: rate * (depth === 'quick' ? 2 : SECONDS),
-          batch: 1,
-          connections: 16,
-          payloadBytes: PAYLOAD_BYTES,
-        },
+        publish: { ...publications(server, rate, rate * (depth === 'quick' ? 2 : SECONDS)), connections: 16 },
       });
       const lag = lagColumns((await server.metrics?.()) ?? '');
       say(`${rate}/s, ${pass.name}: longest ${run.probe.maxMs.toFixed(1)} ms`);

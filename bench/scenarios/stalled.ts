@@ -7,8 +7,8 @@ import {
   loadColumns,
   type Measured,
   type Measuring,
-  PUBLISHER_CONNECTIONS,
   round,
+  publications,
   type Scenario,
 } from '../scenario.ts';
 
@@ -27,15 +27,7 @@ const runFor = ({ server, load }: Measuring, seconds: number, stalled: number): 
   load({
     ...baseLoad(server, READERS),
     ...(stalled === 0 ? {} : { stalled: { connections: stalled, readMs: READ_MS } }),
-    publish: {
-      path: '/v1/publish',
-      headers: server.publishHeaders,
-      rate: RATE,
-      count: RATE * seconds,
-      batch: 1,
-      connections: PUBLISHER_CONNECTIONS,
-      payloadBytes: PAYLOAD_BYTES,
-    },
+    publish: { ...publications(server, RATE, RATE * seconds), payloadBytes: PAYLOAD_BYTES },
   });
 
 const memoryOf = (run: LoadResult): { readonly open: number; readonly most: number } => ({
