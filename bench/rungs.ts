@@ -1,6 +1,7 @@
 // What the overload ladder of a node did between two looks at its metrics, however quickly: counters and times, no polling.
 import { setTimeout as pause } from 'node:timers/promises';
 import { RUNGS } from '../gateway/overload/ladder.ts';
+import { sampleOf } from './metrics.ts';
 import type { BenchServer } from './servers.ts';
 
 /** Eight rungs of 2 s each, and as much again for the machine. */
@@ -21,10 +22,6 @@ export interface LadderState {
   /** In the order of the ladder. */
   readonly rungs: readonly RungState[];
 }
-
-/** Reads a sample of the Prometheus text format; 0 when it is not there yet. */
-const sampleOf = (metrics: string, series: string): number =>
-  Number(new RegExp(`^${series.replaceAll(/[{}]/g, '\\$&')} (\\S+)$`, 'm').exec(metrics)?.[1] ?? 0);
 
 export const readLadder = (metrics: string): LadderState => {
   const level = sampleOf(metrics, 'weir_overload_level');

@@ -16,6 +16,7 @@ import { temporaryDirectory } from '../loadbalancer/cluster/temporary-directory.
 import { type BenchKeys, createBenchKeys, SECRET } from './access/token-rate.ts';
 import { BUILD_DIRECTORY } from './loader.ts';
 import type { WatchedProcess } from './load-types.ts';
+import { metricsOf } from './metrics.ts';
 import type { Pinning } from './pinning.ts';
 
 export const SERVER_NAMES = [
@@ -38,7 +39,7 @@ export interface BenchServer extends AsyncDisposable {
   readonly beside?: readonly WatchedProcess[];
   /** Whole header lines that a publish needs. */
   readonly publishHeaders: readonly string[];
-  /** Text of `GET /metrics`; undefined for the controls. */
+  /** Text of `GET /metrics` of the node that is measured; undefined for the controls and for a cluster. */
   readonly metrics?: () => Promise<string>;
   /** Makes tokens that the server takes; undefined where it verifies none. */
   readonly tokens?: BenchKeys;
@@ -136,15 +137,18 @@ const startWeirBehindHaproxy = async (pinning: Pinning): Promise<BenchServer> =>
     haproxyConfig: { extraPublicPaths: ['/v1/publish', '/v1/batch'], threads: 1 },
   });
   for (const { pid } of [cluster.haproxy, cluster.agent]) await pinning.release(pid);
+  const [node] = cluster.nodes;
+  if (node === undefined) throw new Error('a cluster without a node');
   return {
     name: 'weir-haproxy',
     port: cluster.haproxy.port,
-    pid: cluster.nodes[0]?.pid ?? cluster.haproxy.pid,
+    pid: node.pid,
     beside: [
       { name: 'Redis', pid: cluster.redis.pid },
       { name: 'proxy', pid: cluster.haproxy.pid },
     ],
     publishHeaders: [`X-API-Key: ${cluster.apiKey}`],
+    metrics: () => metricsOf(node.url, cluster.apiKey),
     [Symbol.asyncDispose]: cluster.stop,
   };
 };
@@ -221,10 +225,7 @@ const startWeir = async (
     beside: redis === undefined ? [] : [{ name: 'Redis', pid: redis.pid }],
     publishHeaders: [`X-API-Key: ${apiKey}`],
     tokens,
-    metrics: async () => {
-      const response = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': apiKey } });
-      return response.ok ? await response.text() : '';
-    },
+    metrics: () => metricsOf(url, apiKey),
     [Symbol.asyncDispose]: async () => {
       await node.stop();
       application?.close();

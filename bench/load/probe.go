@@ -15,8 +15,8 @@ type probe struct {
 	roundUs  histogram
 	ownUs    histogram // the same without the time in which the server was ready to answer but had no core
 	waiting  *waiting  // of the server
-	waitedUs int64
-	prompt   bool // asked so soon after the last answer that the server cannot have been waiting for long
+	waitedUs int64     // what the kernel had booked of it when the question was asked
+	ranUs    int64     // when the last answer arrived: the server had a core then; of the wall clock
 	counting bool
 }
 
@@ -31,8 +31,9 @@ func newProbe(r *run, config Probe) (*probe, error) {
 	}
 	p.http.answer = func(status int, body []byte) {
 		if p.counting {
-			p.count(p.http.arrivedUs - p.askedUs)
+			p.count()
 		}
+		p.ranUs = p.http.arrivedUs
 		if status != 200 {
 			p.http.failure("not answered 200")
 		}
@@ -60,22 +61,31 @@ func (p *probe) look() {
 	}
 	if p.http.busy {
 		p.http.read()
-	} else if now := nowUs(); now >= p.nextUs {
-		const promptUs = 500
-		p.prompt = now-p.nextUs < promptUs
+	} else if nowUs() >= p.nextUs {
 		p.waitedUs = p.waiting.us()
 		p.askedUs = time.Now().UnixMicro()
 		p.http.request(p.request, nil)
 	}
 }
 
-// count takes the server's waiting off where it is known to belong to this answer: what was asked late may have waited before,
-// what was read late after it.
-func (p *probe) count(tookUs int64) {
-	const lateUs = 500
+func (p *probe) count() {
+	tookUs := p.http.arrivedUs - p.askedUs
 	p.roundUs.add(tookUs)
-	if ownUs := tookUs - (p.waiting.us() - p.waitedUs); p.prompt && time.Now().UnixMicro()-p.http.arrivedUs < lateUs && ownUs > 0 {
-		tookUs = ownUs
+	bookedUs := p.waiting.us() - p.waitedUs
+	p.ownUs.add(ownUs(tookUs, bookedUs, p.askedUs-p.ranUs, time.Now().UnixMicro()-p.http.arrivedUs))
+}
+
+// ownUs is the longest that the server can have had a core for during an answer: never less than it had. The kernel books a
+// wait for a core when it ends. So what it booked between a question and the reading of its answer may have begun before the
+// question, though not before the server last ran (beforeUs ago), and ended after the answer, though not after it was read
+// (afterUs later); the rest was within.
+func ownUs(tookUs, bookedUs, beforeUs, afterUs int64) int64 {
+	withinUs := bookedUs - beforeUs - afterUs
+	if withinUs <= 0 {
+		return tookUs
 	}
-	p.ownUs.add(tookUs)
+	if withinUs >= tookUs {
+		return 0
+	}
+	return tookUs - withinUs
 }

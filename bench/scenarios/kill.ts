@@ -1,6 +1,7 @@
 // Kill: one of three nodes ends without a word under thousands of clients; whether the others hold, and how soon everybody is back.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { NodeProcess } from '../../loadbalancer/cluster/node-process.ts';
+import { fullestSecond, watchAdmissions } from '../cluster/admissions.ts';
 import {
   clusterOf,
   countBySecond,
@@ -90,6 +91,7 @@ export const kill: Scenario = {
       const survivors = cluster.nodes.filter((node) => node !== doomed);
       const publishing = publishUntil(stopped.signal, RATE, one);
       const watching = watchReadiness(survivors, stopped.signal);
+      const admitting = Promise.all(survivors.map(({ url }) => watchAdmissions(url, cluster, stopped.signal)));
       await pause(STEADY_MS);
       entries.length = 0;
       const orphans = clients.filter((client) => nodeOf.get(client) === doomed.name);
@@ -99,7 +101,8 @@ export const kill: Scenario = {
       await until(() => clients.every((client) => client.isSubscribed() && nodeOf.get(client) !== doomed.name));
       await pause(STEADY_MS);
       stopped.abort();
-      const [{ head, count: published }, readiness] = await Promise.all([publishing, watching]);
+      const [{ head, count: published }, readiness, admitted] = await Promise.all([publishing, watching, admitting]);
+      const fullest = admitted.map(fullestSecond);
       await until(() => clients.every((client) => client.isSubscribed() && client.offset() >= head));
 
       const result = summarize(clients, published, head);
@@ -122,7 +125,9 @@ export const kill: Scenario = {
             orphans: orphans.length,
             'let in again': entries.length,
             'asked to move': clients.reduce((sum, { tally }) => sum + tally.moves.length, 0),
-            'let in by second': perSecond.map((counts) => counts.join(' ')).join(' | '),
+            'fullest second': fullest.map((count) => round(count)).join(' | '),
+            'looked at': admitted.map(({ length }) => length).join(' | '),
+            'clients back by second': perSecond.map((counts) => counts.join(' ')).join(' | '),
             'first back ms': round(firstMs - killedAt),
             'half back ms': round(percentile(returnsMs, 0.5)),
             '99 % back ms': round(percentile(returnsMs, 0.99)),
@@ -139,7 +144,7 @@ export const kill: Scenario = {
           : {
               'survivors not ready': readiness.notReady,
               'clients of survivors cut off': cutOff,
-              'fullest second of a survivor / rate': Math.max(...perSecond.flat()) / ADMISSION_PER_SECOND,
+              'fullest second of a survivor / rate': Math.max(...fullest) / ADMISSION_PER_SECOND,
               'all back / predicted time': result.neverBack > 0 ? Infinity : backMs / predictedMs,
               lost: result.lost,
               duplicates: result.duplicates,
