@@ -17,8 +17,8 @@ const MAX_P99_MS = 100;
 const BAR_P99_MS = 60;
 const SUSTAINED = 'sustained deliveries/s';
 const SUSTAINED_IN_TIME = `sustained deliveries/s with p99 <= ${BAR_P99_MS} ms`;
-/** Publications per second. */
-const RATES = [100, 500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000, 12_000, 14_000, 16_000];
+/** Publications per second; the bar is one of them. */
+const RATES = [100, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 8_000, 10_000, 12_000, 14_000, 16_000];
 /** npm `ws` ends between 100 and 500. */
 const FINE_RATES = [50, 100, 150, 200, 300, 500, 1_000];
 
