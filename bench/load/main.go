@@ -198,6 +198,6 @@ func (r *run) report(out *Result, p *publisher, start int64, span float64) {
 	out.Answer, out.Waited = p.answer.summary(), p.waited.summary()
 	if r.probe != nil {
 		out.Probe, out.ProbeOwn = r.probe.roundUs.summary(), r.probe.ownUs.summary()
-		r.probe.waiting.close()
+		r.probe.kept.close()
 	}
 }

@@ -13,16 +13,16 @@ type probe struct {
 	askedUs  int64 // of the wall clock, as the arrivals are
 	stopped  bool
 	roundUs  histogram
-	ownUs    histogram // the same without the time in which the server was ready to answer but had no core
-	waiting  *waiting  // of the server
-	waitedUs int64     // what the kernel had booked of it when the question was asked
-	ranUs    int64     // when the last answer arrived: the server had a core then; of the wall clock
+	ownUs    histogram // the same without the time in which others kept the server from a core
+	kept     *keptWaiting
+	keptUs   int64 // what the kernel had booked of that when the question was asked
+	ranUs    int64 // when the last answer arrived: the server had a core then; of the wall clock
 	counting bool
 }
 
 func newProbe(r *run, config Probe) (*probe, error) {
 	p := &probe{run: r, config: config}
-	p.waiting = openWaiting(r.config.Processes[0].Pid)
+	p.kept = openKeptWaiting(r.config.Processes[0].Pid)
 	p.request = []byte("GET " + config.Path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 	p.http = &httpConnection{run: r, stamped: true}
 	p.http.failure = func(why string) {
@@ -62,7 +62,7 @@ func (p *probe) look() {
 	if p.http.busy {
 		p.http.read()
 	} else if nowUs() >= p.nextUs {
-		p.waitedUs = p.waiting.us()
+		p.keptUs = p.kept.us()
 		p.askedUs = time.Now().UnixMicro()
 		p.http.request(p.request, nil)
 	}
@@ -71,7 +71,7 @@ func (p *probe) look() {
 func (p *probe) count() {
 	tookUs := p.http.arrivedUs - p.askedUs
 	p.roundUs.add(tookUs)
-	bookedUs := p.waiting.us() - p.waitedUs
+	bookedUs := p.kept.us() - p.keptUs
 	p.ownUs.add(ownUs(tookUs, bookedUs, p.askedUs-p.ranUs, time.Now().UnixMicro()-p.http.arrivedUs))
 }
 

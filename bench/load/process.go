@@ -56,33 +56,71 @@ func ownCPUSeconds() float64 {
 
 // waitedSeconds is how long the main thread of a process was ready to run but had no core, 0 where the kernel does not say.
 func waitedSeconds(pid int) float64 {
-	w := openWaiting(pid)
-	defer w.close()
-	return float64(w.us()) / 1e6
+	s := openSchedstat(fmt.Sprintf("/proc/%d/schedstat", pid))
+	defer s.close()
+	_, waitedUs := s.read()
+	return float64(waitedUs) / 1e6
 }
 
-// waiting is what waitedSeconds says, for who asks often.
-type waiting struct {
+// schedstat is the kernel's account of one thread, for who asks often.
+type schedstat struct {
 	file   *os.File
 	buffer [96]byte
 }
 
-func openWaiting(pid int) *waiting {
-	file, _ := os.Open(fmt.Sprintf("/proc/%d/schedstat", pid))
-	return &waiting{file: file}
+func openSchedstat(path string) *schedstat {
+	file, _ := os.Open(path)
+	return &schedstat{file: file}
 }
 
-func (w *waiting) us() int64 {
-	n, _ := w.file.ReadAt(w.buffer[:], 0)
-	fields := bytes.Fields(w.buffer[:n])
+// read says how long the thread ran, and how long it was ready to but had no core; of a stretch that lasts still the kernel may not know yet.
+func (s *schedstat) read() (ranUs, waitedUs int64) {
+	n, _ := s.file.ReadAt(s.buffer[:], 0)
+	fields := bytes.Fields(s.buffer[:n])
 	if len(fields) < 2 {
-		return 0
+		return 0, 0
 	}
-	nanoseconds, _ := strconv.ParseInt(string(fields[1]), 10, 64)
-	return nanoseconds / 1000
+	ran, _ := strconv.ParseInt(string(fields[0]), 10, 64)
+	waited, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return ran / 1000, waited / 1000
 }
 
-func (w *waiting) close() { _ = w.file.Close() }
+func (s *schedstat) close() { _ = s.file.Close() }
+
+// keptWaiting is how long others kept the main thread of a process from a core. Its own other threads, as those that collect
+// garbage for it, are no others: all that they ran is taken off, whether the main thread waited for it or not.
+type keptWaiting struct {
+	main    *schedstat
+	helpers []*schedstat
+}
+
+// openKeptWaiting looks at the threads that there are.
+func openKeptWaiting(pid int) *keptWaiting {
+	k := &keptWaiting{main: openSchedstat(fmt.Sprintf("/proc/%d/schedstat", pid))}
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		if thread.Name() != strconv.Itoa(pid) {
+			k.helpers = append(k.helpers, openSchedstat(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, thread.Name())))
+		}
+	}
+	return k
+}
+
+func (k *keptWaiting) us() int64 {
+	_, keptUs := k.main.read()
+	for _, helper := range k.helpers {
+		ranUs, _ := helper.read()
+		keptUs -= ranUs
+	}
+	return keptUs
+}
+
+func (k *keptWaiting) close() {
+	k.main.close()
+	for _, helper := range k.helpers {
+		helper.close()
+	}
+}
 
 // watched follows the processes of Config.Processes through a run.
 type watched struct {
