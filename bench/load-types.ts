@@ -112,7 +112,7 @@ export const loadResultSchema = Type.Object({
   answer: latency,
   waited: latency,
   probe: latency,
-  /** The same without the time in which the server was ready to answer but had no core. */
+  /** The same without the time in which the server was ready to answer but other processes had its core. */
   probeOwn: latency,
   processes: Type.Array(
     Type.Object({

@@ -122,7 +122,7 @@ type Result struct {
 	Answer        Latency       `json:"answer"`        // sending a POST to its answer
 	Waited        Latency       `json:"waited"`        // intended publish time to sending the POST
 	Probe         Latency       `json:"probe"`
-	ProbeOwn      Latency       `json:"probeOwn"` // without the time in which the server had no core
+	ProbeOwn      Latency       `json:"probeOwn"` // without the time in which others kept the server from a core
 	Processes     []ProcessUse  `json:"processes"`
 	Storm         StormResult   `json:"storm"`
 	Stalled       StalledResult `json:"stalled"`
