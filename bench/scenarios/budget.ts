@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoadResult } from '../load-types.ts';
+import { sampleOf } from '../metrics.ts';
 import {
   baseLoad,
   type Measured,
@@ -52,8 +53,7 @@ const readers = (
     publish: { ...publications(server, RATE, RATE * seconds), connections: 8, payloadBytes: PAYLOAD_BYTES, earlyMs },
   });
 
-const sample = (metrics: string, name: string, label: string): number =>
-  Number(new RegExp(`^${name}\\{${label}\\} (\\S+)$`, 'm').exec(metrics)?.[1] ?? 0);
+const sample = (metrics: string, name: string, label: string): number => sampleOf(metrics, `${name}{${label}}`);
 
 /** The most the node accounted for, and between what its RSS lay once the slow clients had filled up. */
 const watch = async (server: BenchServer, fillMs: number, ended: AbortSignal) => {
