@@ -29,11 +29,21 @@ describe('the capacity of a server', () => {
     }
   });
 
-  it('is confirmed: the last rate that was tried passed once more', async () => {
+  it('is the same when a server is cold as long as the search lasts', async () => {
+    const { rate } = await search(7400);
+    const cold = await search(7400, (attempt) => attempt < 12 && attempt > 2);
+    expect(cold.rates[3]).toBeLessThan(rate!);
+    expect(cold.rate! * 1.13).toBeGreaterThanOrEqual(7400);
+  });
+
+  it('is confirmed: it passed once more, and half as much again fails after that', async () => {
     const { rate, steps } = await search(7400);
     const passed = steps.filter((step) => step.outcome === 'passed' && step.rate === rate);
-    expect(steps.at(-1)).toMatchObject({ rate, outcome: 'passed' });
     expect(passed.length).toBeGreaterThanOrEqual(2);
+    const last = steps.findLastIndex((step) => step.outcome === 'passed');
+    expect(steps[last]).toMatchObject({ rate });
+    expect(steps.slice(last + 1).every((step) => step.outcome === 'failed' && step.rate > 1.4 * rate!)).toBe(true);
+    expect(steps.length).toBeGreaterThan(last + 1);
   });
 
   it('does not exceed what may be tried, and costs few attempts', async () => {

@@ -28,7 +28,8 @@ const rounded = (rate: number): number => Number(rate.toPrecision(2));
 
 /**
  * Warms up, rises by half until a rate failed, halves the distance between what passed and what failed, and confirms
- * what it found. A rate fails when two attempts do.
+ * what it found. A rate fails when two attempts do. What failed first is then tried again, since the search is also what
+ * warms a server's code up: when that passes, the search goes on from there.
  */
 export const findCapacity = async ({ startRate, maxRate }: CapacityOptions, attempt: Attempt): Promise<Capacity> => {
   const steps: Step[] = [];
@@ -40,27 +41,39 @@ export const findCapacity = async ({ startRate, maxRate }: CapacityOptions, atte
     }
     return false;
   };
+  /** The highest rate that passes, at least so much lower than what fails; undefined when nothing does. */
+  const descend = async (from: number, by: number): Promise<number | undefined> => {
+    let rate = from;
+    while (!(await passes(rate))) {
+      rate = rounded(rate / by);
+      if (rate < startRate / 100) return undefined;
+    }
+    return rate;
+  };
+  const rise = async (from: number): Promise<number | undefined> => {
+    let low = from;
+    let high = rounded(low * GROWTH);
+    while (high <= maxRate && (await passes(high))) {
+      low = high;
+      high = rounded(low * GROWTH);
+    }
+    high = Math.min(high, maxRate * PRECISION);
+    while (high / low > PRECISION) {
+      const middle = rounded(Math.sqrt(low * high));
+      if (middle <= low || middle >= high) break;
+      if (await passes(middle)) low = middle;
+      else high = middle;
+    }
+    return descend(low, STEP_BACK);
+  };
+
   await attempt(startRate);
-  let low = startRate;
-  while (!(await passes(low))) {
-    low = rounded(low / GROWTH);
-    if (low < startRate / 100) return { rate: undefined, steps };
+  let from = await descend(startRate, GROWTH);
+  let rate: number | undefined;
+  while (from !== undefined) {
+    rate = await rise(from);
+    const beyond = rate === undefined ? Infinity : rounded(rate * GROWTH);
+    from = beyond <= maxRate && (await passes(beyond)) ? beyond : undefined;
   }
-  let high = rounded(low * GROWTH);
-  while (high <= maxRate && (await passes(high))) {
-    low = high;
-    high = rounded(low * GROWTH);
-  }
-  high = Math.min(high, maxRate * PRECISION);
-  while (high / low > PRECISION) {
-    const middle = rounded(Math.sqrt(low * high));
-    if (middle <= low || middle >= high) break;
-    if (await passes(middle)) low = middle;
-    else high = middle;
-  }
-  while (!(await passes(low))) {
-    low = rounded(low / STEP_BACK);
-    if (low < startRate / 100) return { rate: undefined, steps };
-  }
-  return { rate: low, steps };
+  return { rate, steps };
 };

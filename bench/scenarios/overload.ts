@@ -148,12 +148,15 @@ export const overload: Scenario = {
       say(
         `${rate} msg/s: ${passed ? 'passed' : 'failed'}, p99 ${run.latency.p99Ms.toFixed(1)} ms, ${run.refused} refused`,
       );
+      // Another try would only be refused.
+      if (run.refused > 0) await atRest(server);
       return { run, passed };
     });
     const { rate: capacity } = found;
     if (capacity === undefined) throw new Error('not even the lowest rate passed');
     const runs: LoadResult[] = found.steps.map(({ run }) => run);
-    const confirmed = runs.at(-1)!;
+    // What failed above it comes after it.
+    const confirmed = found.steps.findLast(({ outcome }) => outcome === 'passed')!.run;
     const rows: Row[] = [rowOf('capacity', capacity, capacity, confirmed)];
     // Before the rest: a rung that has just been released is held for longer when it comes back.
     const stepped = metrics === undefined ? undefined : await stepLoad(measuring, metrics, capacity);

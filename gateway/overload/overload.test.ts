@@ -141,6 +141,27 @@ describe('who may publish', () => {
     expect([...reasons]).toEqual(['cpu']);
   });
 
+  it('keeps little under way while the rate of a rung feels its way up, however long that takes', () => {
+    readings = { ...readings, cpu: 1, lag: 2 };
+    let underWay = 0;
+    let perSample = 500;
+    const exchange = (): void => {
+      underWay += publishes('http', 1_000);
+      const waitedMs = Math.max(2, (SAMPLE_MS * underWay) / perSample);
+      for (let count = 0; count < perSample && underWay > 0; count++, underWay--)
+        overload.handlePublished('http', waitedMs);
+    };
+    pass(60, exchange);
+    expect(overload.rung()).toBe(8);
+    perSample = 2_000;
+    pass(15, exchange);
+    expect(underWay).toBe(0);
+    perSample = 50;
+    pass(3, exchange);
+    expect(underWay).toBeGreaterThan(100);
+    expect(underWay).toBeLessThan(300);
+  });
+
   it('refuses servers the rest of a turn that has taken in theirs for half of what they may take, and never for what clients sent', () => {
     readings = { ...readings, cpu: 1, lag: 2 };
     expect(publishes('client', 10_000) + publishes('http', 255)).toBe(10_255);

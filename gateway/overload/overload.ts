@@ -111,7 +111,8 @@ export const createOverload = (options: OverloadOptions): Overload => {
     const elapsedMs = Math.max(1, nowMs - sampledAtMs);
     // What clients buffer is none of the publishers' doing.
     const pressing = { ...pressures, buffered: 0, lag: pressures.lag / LAG_GOAL };
-    bound.sample({ elapsedMs, busy, lag: pressures.lag });
+    const isLimited = limits.client.refusing || limits.http.refusing;
+    bound.sample({ elapsedMs, busy, lag: pressures.lag, isLimited });
     const pressure = highest(pressing);
     // For servers a full loop is the bound's matter where there is one: it holds the node where it is just full.
     const pressureOfServers = bound.isBounded ? highest({ ...pressures, buffered: 0, cpu: 0 }) : pressure;

@@ -5,6 +5,8 @@ interface Asked {
   /** As a share of the threshold. */
   readonly lag?: number;
   readonly source?: PublishSource;
+  /** Whether a rate refused more. */
+  readonly isLimited?: boolean;
 }
 
 const SAMPLE_MS = 100;
@@ -19,7 +21,7 @@ const createNode = (bound: PublishBound, perMs: number, brokerMs = 1) => {
   const durations: number[] = [];
   let done = 0;
   let refusals = 0;
-  const run = (samples: number, ask: number, { lag = 0.09, source = 'http' }: Asked = {}): void => {
+  const run = (samples: number, ask: number, { lag = 0.09, source = 'http', isLimited = false }: Asked = {}): void => {
     done = 0;
     refusals = 0;
     durations.length = 0;
@@ -41,7 +43,7 @@ const createNode = (bound: PublishBound, perMs: number, brokerMs = 1) => {
         }
         credit = Math.min(credit, capacity);
       }
-      bound.sample({ elapsedMs: SAMPLE_MS, busy: ask >= capacity ? 1 : ask / capacity, lag });
+      bound.sample({ elapsedMs: SAMPLE_MS, busy: ask >= capacity ? 1 : ask / capacity, lag, isLimited });
     }
   };
   return {
@@ -127,6 +129,35 @@ describe('the bound of publications under way', () => {
     expect(node.waiting()).toBeLessThan(10);
   });
 
+  it('stays while a rate refuses some: when that becomes too high, no more wait than under a bound', () => {
+    const { bound, node } = setUp(10);
+    node.run(20, 20);
+    node.run(2, 0, { isLimited: true });
+    node.run(50, 9, { isLimited: true });
+    expect(node.refusals()).toBe(0);
+    expect(bound.isBounded).toBe(true);
+    node.run(10, 20, { isLimited: true });
+    expect(node.longestMs()).toBeLessThan(1.3 * LONGEST_MS);
+    node.run(20, 1);
+    expect(bound.isBounded).toBe(false);
+  });
+
+  it('falls to what the node completes in that time while a rate keeps it just full, and rises when that is too few', () => {
+    const { bound, node } = setUp(100);
+    node.run(20, 200);
+    node.run(3, 0, { isLimited: true });
+    node.slowDown(10);
+    node.run(3, 9, { isLimited: true });
+    let more = 0;
+    for (; bound.admits('http'); more++) bound.handleTaken('http');
+    expect(more).toBeLessThan(2 * 10 * LONGEST_MS);
+    for (; more > 0; more--) bound.handleOver('http', undefined);
+    node.slowDown(100);
+    node.run(40, 200, { isLimited: true });
+    node.run(10, 200, { isLimited: true });
+    expect(node.perMs(10)).toBeGreaterThan(99);
+  });
+
   it('refuses clients before servers, and says who was', () => {
     const { bound, node } = setUp(10);
     node.run(20, 20, { source: 'client' });
@@ -166,7 +197,7 @@ describe('the bound of publications under way', () => {
         bound.handleTaken('http');
         waiting.push(sample);
       }
-      bound.sample({ elapsedMs: SAMPLE_MS, busy: 0.9, lag: 0.05 });
+      bound.sample({ elapsedMs: SAMPLE_MS, busy: 0.9, lag: 0.05, isLimited: false });
     }
     expect(taken / 100).toBeGreaterThan(900);
   });
@@ -174,7 +205,8 @@ describe('the bound of publications under way', () => {
   it('ends also when those under way fail, or nobody publishes any more', () => {
     const { bound, node } = setUp(10);
     node.run(20, 20);
-    for (let sample = 0; sample < 12; sample++) bound.sample({ elapsedMs: SAMPLE_MS, busy: 0, lag: 0 });
+    for (let sample = 0; sample < 12; sample++)
+      bound.sample({ elapsedMs: SAMPLE_MS, busy: 0, lag: 0, isLimited: false });
     expect(bound.isBounded).toBe(false);
   });
 

@@ -37,6 +37,8 @@ export interface BoundSample {
   readonly busy: number;
   /** How late the loop is, as a share of the threshold of `lag`. */
   readonly lag: number;
+  /** Whether the rate of a rung refused some of them before they were counted here. */
+  readonly isLimited: boolean;
 }
 
 export interface PublishBound {
@@ -68,7 +70,7 @@ export const createPublishBound = (longestMs: number): PublishBound => {
   const refused = { client: 0, http: 0 };
   let refusedBefore = { ...refused };
 
-  const adapt = (elapsedMs: number, busy: number): void => {
+  const adapt = ({ elapsedMs, busy, isLimited }: BoundSample, isReached: boolean): void => {
     if (calmSamples >= CALM_SAMPLES) bound = Infinity;
     if (done === 0) return;
     const meanMs = doneMs / done;
@@ -78,14 +80,17 @@ export const createPublishBound = (longestMs: number): PublishBound => {
     // Nor is it the loop that makes so few wait so long.
     if (stuckSamples > STUCK_SAMPLES) brokerMs = meanMs;
     const mayTakeMs = brokerMs + allowedMs;
+    const completed = Math.max(MIN_BOUND, (done / elapsedMs) * mayTakeMs);
     if (bound === Infinity) {
-      if (busy >= BUSY && meanMs > mayTakeMs) bound = Math.max(MIN_BOUND, (done / elapsedMs) * mayTakeMs);
+      if (busy >= BUSY && meanMs > mayTakeMs) bound = completed;
       return;
     }
     // What is over began a while ago, under another bound: following all the way, the bound would swing.
     const change = Math.min(CHANGE.to, Math.max(CHANGE.from, Math.sqrt(mayTakeMs / meanMs)));
     // One that nobody reaches does not rise: it would only have to fall again from somewhere far up.
-    if (change < 1 || calmSamples === 0) bound = Math.max(MIN_BOUND, bound * change);
+    if (change < 1 || isReached) bound = Math.max(MIN_BOUND, bound * change);
+    // While a rate keeps the node just full nobody reaches it, and the node would falter with the bound of a better moment.
+    else if (isLimited) bound = Math.min(bound, completed);
   };
 
   return {
@@ -107,14 +112,17 @@ export const createPublishBound = (longestMs: number): PublishBound => {
       done++;
       doneMs += durationMs;
     },
-    sample({ elapsedMs, busy, lag }) {
+    sample(sample) {
       if (longestMs === 0) return;
-      calmSamples = refused.client + refused.http > 0 ? 0 : calmSamples + 1;
+      const { lag, isLimited } = sample;
+      const isReached = refused.client + refused.http > 0;
+      // A rate feels its way up until it is too high: that is not the moment to be without a bound.
+      calmSamples = isReached || isLimited ? 0 : calmSamples + 1;
       const goal = bound === Infinity ? ALLOWED.goal.unbounded : ALLOWED.goal.bounded;
       const change = 1 + (1 - lag / goal) * ALLOWED.gain;
       const changedMs = allowedMs * Math.min(ALLOWED.rise, Math.max(ALLOWED.fall, change));
       allowedMs = Math.min(longestMs, Math.max(ALLOWED.leastMs, changedMs));
-      adapt(elapsedMs, busy);
+      adapt(sample, isReached);
       done = 0;
       doneMs = 0;
       refusedBefore = { ...refused };
