@@ -29,7 +29,7 @@ describe('the capacity of a server', () => {
     }
   });
 
-  it('is the same when a server is cold as long as the search lasts', async () => {
+  it('is found all the same when a server is cold during most of the search', async () => {
     const { rate } = await search(7400);
     const cold = await search(7400, (attempt) => attempt < 12 && attempt > 2);
     expect(cold.rates[3]).toBeLessThan(rate!);

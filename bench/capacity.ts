@@ -28,7 +28,7 @@ const rounded = (rate: number): number => Number(rate.toPrecision(2));
 
 /**
  * Warms up, rises by half until a rate failed, halves the distance between what passed and what failed, and confirms
- * what it found. A rate fails when two attempts do. What failed first is then tried again, since the search is also what
+ * what it found. A rate fails when two attempts do. Half as much again is tried at the end, since the search is also what
  * warms a server's code up: when that passes, the search goes on from there.
  */
 export const findCapacity = async ({ startRate, maxRate }: CapacityOptions, attempt: Attempt): Promise<Capacity> => {
@@ -41,7 +41,7 @@ export const findCapacity = async ({ startRate, maxRate }: CapacityOptions, atte
     }
     return false;
   };
-  /** The highest rate that passes, at least so much lower than what fails; undefined when nothing does. */
+  /** Down from a rate by a factor until one passes; undefined when nothing does. */
   const descend = async (from: number, by: number): Promise<number | undefined> => {
     let rate = from;
     while (!(await passes(rate))) {
