@@ -8,7 +8,13 @@ describe('the command line of the bench', () => {
   test('runs everything directly unless told otherwise', () => {
     expect(parse()).toMatchObject({
       kind: 'run',
-      values: { scenarios, servers: undefined, throughHaproxy: false, depth: 'full' },
+      values: { scenarios, servers: undefined, throughHaproxy: false, depth: 'full', nodeArgs: [] },
+    });
+  });
+
+  test('takes arguments of Node apart at their spaces', () => {
+    expect(parse('--node-args=--allocation-site-pretenuring  --max-semi-space-size=16')).toMatchObject({
+      values: { nodeArgs: ['--allocation-site-pretenuring', '--max-semi-space-size=16'] },
     });
   });
 

@@ -11,6 +11,8 @@ export interface BenchArguments {
   /** Measure Weir through HAProxy as well, beside the direct way. */
   readonly throughHaproxy: boolean;
   readonly depth: Depth;
+  /** Arguments of Node itself for single nodes of Weir, after those they have. */
+  readonly nodeArgs: readonly string[];
   readonly jsonPath: string | undefined;
 }
 
@@ -29,6 +31,7 @@ Measures Weir beside raw uWebSockets.js and npm ws in one run; prints tables and
   --server <a,b>    ${SERVER_NAMES.join(', ')} (what each scenario compares)
   --through haproxy Weir through HAProxy as well, beside the direct way: fanout, audience, many-channels (all unless named)
   --quick           fewer and shorter steps: to see that it works, not to quote
+  --node-args <a b> arguments of Node for single nodes of Weir, after those they have, as "--allocation-site-pretenuring"
   --json <file>     where the JSON goes (bench/results/<time>.json)
   --help            this text`;
 
@@ -49,6 +52,7 @@ export const parseBenchArguments = (argv: readonly string[], scenarios: readonly
         server: { type: 'string' },
         through: { type: 'string' },
         quick: { type: 'boolean' },
+        'node-args': { type: 'string' },
         json: { type: 'string' },
         help: { type: 'boolean' },
       },
@@ -76,7 +80,16 @@ export const parseBenchArguments = (argv: readonly string[], scenarios: readonly
       };
     }
     const depth = values.quick === true ? 'quick' : 'full';
-    return { kind: 'run', values: { scenarios: chosen, servers, throughHaproxy, depth, jsonPath: values.json } };
+    const nodeArgs = values['node-args']?.split(' ').filter((arg) => arg !== '') ?? [];
+    const chosenValues = {
+      scenarios: chosen,
+      servers,
+      throughHaproxy,
+      depth,
+      nodeArgs,
+      jsonPath: values.json,
+    } as const;
+    return { kind: 'run', values: chosenValues };
   } catch (error) {
     // parseArgs throws TypeErrors that name the option.
     if (error instanceof TypeError) return { kind: 'error', message: error.message.split('\n')[0] ?? '' };

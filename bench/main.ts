@@ -62,13 +62,14 @@ const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const measure = async (
   scenario: Scenario,
   names: readonly ServerName[],
+  nodeArgs: readonly string[],
   context: Omit<Measuring, 'server' | 'say'>,
 ): Promise<ReadonlyMap<ServerName, Outcome>> => {
   const { rounds = 1 } = scenario;
   const up = new Map<ServerName, BenchServer>();
   try {
     return await inTurns(names, context.depth === 'quick' ? 1 : rounds, async (name) => {
-      const server = up.get(name) ?? (await startServer(name, context.pinning, scenario.env));
+      const server = up.get(name) ?? (await startServer(name, context.pinning, scenario.env, nodeArgs));
       const say = (line: string): void => print(`  ${scenario.name} · ${name} · ${line}`);
       const measureServer = (): Promise<Measured> => scenario.measure({ ...context, server, say });
       if (rounds > 1) {
@@ -108,6 +109,7 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   if (environment.loadAverage > BUSY_LOAD_AVERAGE) {
     print(`Load average ${environment.loadAverage.toFixed(2)}: others are using this machine, figures will be low.`);
   }
+  if (values.nodeArgs.length > 0) print(`Single nodes of Weir with ${values.nodeArgs.join(' ')}`);
   const binary = await buildLoader();
   const load = createLoader(binary);
   await buildControls();
@@ -115,7 +117,7 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   await promisify(execFile)('sync');
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios.filter(({ name }) => values.scenarios.includes(name))) {
-    const outcomes = await measure(scenario, serversFor(scenario, values), {
+    const outcomes = await measure(scenario, serversFor(scenario, values), values.nodeArgs, {
       load,
       holdSlowReaders: (config) => holdSlowReaders(binary, config),
       openReturning: (config) => openReturning(binary, config),
@@ -128,7 +130,13 @@ const runBench = async (values: BenchArguments): Promise<void> => {
   }
   const path = values.jsonPath ?? join(import.meta.dirname, 'results', `${startedAt.replaceAll(':', '-')}.json`);
   await mkdir(dirname(path), { recursive: true });
-  const content = { startedAt, depth: values.depth, environment, scenarios: reports.map(asJson) };
+  const content = {
+    startedAt,
+    depth: values.depth,
+    nodeArgs: values.nodeArgs,
+    environment,
+    scenarios: reports.map(asJson),
+  };
   await writeFile(path, `${JSON.stringify(content, null, 2)}\n`);
   print(`\nWritten to ${path}`);
   const isBroken = reports.some(({ outcomes }) => [...outcomes.values()].some(({ kind }) => kind === 'failed'));

@@ -182,6 +182,7 @@ const startWeir = async (
   name: WeirName,
   pinning: Pinning,
   env: Readonly<Record<string, string>>,
+  nodeArgs: readonly string[],
 ): Promise<BenchServer> => {
   requireBuild();
   const servers = await startRedisFor(name);
@@ -200,6 +201,7 @@ const startWeir = async (
     apiKey,
     entry: 'built',
     ...(redis === undefined ? {} : { redisUrl: redis.url }),
+    nodeArgs,
     prefix: pinning.serverPrefix,
     env: {
       WEIR_LOG_LEVEL: 'warn',
@@ -235,13 +237,16 @@ const startWeir = async (
   };
 };
 
-/** `env` is for nodes of Weir, the one behind HAProxy apart. */
+/** `env` is for nodes of Weir, the one behind HAProxy apart; `nodeArgs`, for Node itself, are for single ones. */
 export const startServer = (
   name: ServerName,
   pinning: Pinning,
   env: Readonly<Record<string, string>> = {},
+  nodeArgs: readonly string[] = [],
 ): Promise<BenchServer> => {
   if (name === 'weir-cluster') return startWeirCluster(pinning, env);
   if (name === 'weir-haproxy') return startWeirBehindHaproxy(pinning);
-  return name === 'raw-uws' || name === 'npm-ws' ? startControl(name, pinning) : startWeir(name, pinning, env);
+  return name === 'raw-uws' || name === 'npm-ws'
+    ? startControl(name, pinning)
+    : startWeir(name, pinning, env, nodeArgs);
 };

@@ -18,6 +18,7 @@ import { laterApiRoutes, laterClientRoutes } from './api/later.ts';
 import { createOperationRoutes } from './api/operations.ts';
 import { createPublishRoutes } from './api/publish.ts';
 import { serveApi } from './api/serve.ts';
+import type { UnderWay } from './api/under-way.ts';
 import { upgradeHelpRoutes } from './api/upgrade-help.ts';
 import type { Publishing } from './channels/publishing.ts';
 import type { HistoryReading } from './channels/reading.ts';
@@ -64,8 +65,8 @@ export interface ListenersOptions {
   /** Bodies count as long as they are worked on. */
   readonly budget: Pick<ByteBudget<never>, 'isFull' | 'charge'>;
   readonly inbound: InboundReserve;
-  /** Requests being worked on; filled and emptied here. */
-  readonly pendingRequests: Set<Promise<unknown>>;
+  /** Told about every API request that is being worked on. */
+  readonly requests: Pick<UnderWay, 'track'>;
 }
 
 export interface Listeners {
@@ -136,7 +137,7 @@ export const openListeners = async (options: ListenersOptions): Promise<Listener
       maxBodyBytes: config.maxBodyBytes,
       requestTimeoutMs: config.requestTimeoutMs,
       nowMs,
-      pending: options.pendingRequests,
+      underWay: options.requests,
       refusePublish: options.refusePublish,
       mayKeep(bytes) {
         if (options.budget.isFull) {

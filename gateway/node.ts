@@ -3,6 +3,7 @@ import type { Broker, BrokerEvents } from '../broker/broker.ts';
 import type { DrainAnswer, Health } from '../protocol/http.ts';
 import { createApiKeys } from './access/api-keys.ts';
 import { createAnnouncement } from './announcement.ts';
+import { createUnderWay } from './api/under-way.ts';
 import { createChannelTraffic } from './channel-traffic.ts';
 import type { Clock, IdSource } from './clock.ts';
 import { createCommandServices } from './command-services.ts';
@@ -58,7 +59,7 @@ export const createNode = (options: NodeOptions): Node => {
   const metrics = createMetricsRegistry();
   const loop = createEventLoopMeter();
   const connections = createDirectory();
-  const pendingRequests = new Set<Promise<unknown>>();
+  const requests = createUnderWay();
   const namespaceOf = (channel: string) => namespaceOfChannel(config, channel);
   let stage: Stage = 'starting';
   let listeners: Listeners | undefined;
@@ -166,7 +167,7 @@ export const createNode = (options: NodeOptions): Node => {
     // What was accepted is answered before the broker goes; its own timeout bounds the wait. What is answered gets a turn of
     // the loop to leave, and what had arrived by then to be answered as well: an exit resets its connections.
     for (let round = 0; round < LAST_ANSWER_ROUNDS; round++) {
-      await Promise.allSettled(pendingRequests);
+      await requests.settled();
       await new Promise((resolve) => setImmediate(resolve));
     }
     await sessions.close();
@@ -225,7 +226,7 @@ export const createNode = (options: NodeOptions): Node => {
         refusePublish: () => overload.refusePublish('http'),
         budget,
         inbound,
-        pendingRequests,
+        requests,
       });
       const { port, internalPort } = listeners;
       life.start();

@@ -25,7 +25,6 @@ export interface PublishCall {
 export interface CallSettings {
   readonly sha: string;
   readonly keySpace: KeySpace;
-  readonly epochCandidate: string;
   readonly numberingTtlMs: number;
   readonly idempotencyWindowMs: number;
 }
@@ -77,8 +76,15 @@ const writeBulkHead = (frame: Buffer, at: number, length: number): number => {
   return end + 2;
 };
 
-/** Keys and arguments as in the header of publish.lua. The newest request of a channel decides its history bounds. */
-export const encodePublishCall = (publishes: readonly PendingPublish[], settings: CallSettings): PublishCall => {
+/**
+ * Keys and arguments as in the header of publish.lua. The newest request of a channel decides its history bounds. A channel
+ * without numbering gets `epochCandidate`.
+ */
+export const encodePublishCall = (
+  publishes: readonly PendingPublish[],
+  settings: CallSettings,
+  epochCandidate: string,
+): PublishCall => {
   const groups = groupByChannel(publishes);
   let keys = '';
   let seenKeys = '';
@@ -119,7 +125,7 @@ export const encodePublishCall = (publishes: readonly PendingPublish[], settings
   const parts = 3 + keyCount + 5 + groups.length * 4 + publishes.length;
   const text =
     `*${parts}\r\n$7\r\nEVALSHA\r\n$40\r\n${settings.sha}\r\n${bulk(String(keyCount))}${keys}${seenKeys}${bulk(rounds)}` +
-    `${bulk(settings.keySpace.notifyCommand)}${bulk(settings.epochCandidate)}${bulk(String(settings.numberingTtlMs))}` +
+    `${bulk(settings.keySpace.notifyCommand)}${bulk(epochCandidate)}${bulk(String(settings.numberingTtlMs))}` +
     `${bulk(String(settings.idempotencyWindowMs))}${bulk(String(groups.length))}${plans}`;
   const frame = Buffer.allocUnsafe(Buffer.byteLength(text) + binaryBytes);
   let at = frame.write(text, 'utf8');

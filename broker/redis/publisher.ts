@@ -11,6 +11,7 @@ import { BrokerUnavailableError } from '../broker.ts';
 import { driverError } from './driver-error.ts';
 import { sendEncoded } from './forgetful-command.ts';
 import {
+  type CallSettings,
   encodePublishCall,
   hasPositions,
   settleGroup,
@@ -68,6 +69,7 @@ const unavailable = (message: string, cause?: unknown): BrokerUnavailableError =
 
 export const createPublisher = (options: PublisherOptions): Publisher => {
   const script = loadScript('numbering.lua', 'publish.lua');
+  const callSettings: CallSettings = { ...options, sha: script.sha };
   // Half of the time for waiting, so that what is sent has the other half: a refusal before sending leaves no doubt.
   const queue = createPublishQueue({ maxBytes: MAX_QUEUED_BYTES, maxWaitMs: options.publishTimeoutMs / 2 });
   let scheduled = false;
@@ -225,7 +227,7 @@ export const createPublisher = (options: PublisherOptions): Publisher => {
 
   const sendAll = (publishes: readonly PendingPublish[]): void => {
     const groups = options.keySpace.groupByCall(publishes, ({ request }) => request.channel);
-    sendTogether(groups.map((group) => encodePublishCall(group, { ...options, sha: script.sha, epochCandidate })));
+    sendTogether(groups.map((group) => encodePublishCall(group, callSettings, epochCandidate)));
   };
 
   /** Whether the next call may leave; at the end of a turn also one that is not full. */

@@ -77,4 +77,15 @@ describe('failed attempts of an address', () => {
     for (let n = 0; n < 10_000; n++) attempts.attempt(`client-${n}`, undefined);
     expect(fail(attempts, '10.0.0.1', 1)).toEqual(['free']);
   });
+
+  it('are forgotten for the address that was quiet for longest, however often in a row another was heard', () => {
+    const { attempts } = limiter();
+    fail(attempts, 'quiet', 20);
+    fail(attempts, '10.0.0.1', 20);
+    for (let n = 2; n < 10_000; n++) attempts.attempt(`client-${n}`, undefined);
+    expect(fail(attempts, '10.0.0.1', 3)).toEqual(['limited', 'limited', 'limited']);
+    attempts.attempt('one-too-many', undefined);
+    expect(fail(attempts, '10.0.0.1', 1)).toEqual(['limited']);
+    expect(fail(attempts, 'quiet', 1)).toEqual(['free']);
+  });
 });

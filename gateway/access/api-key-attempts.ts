@@ -53,10 +53,14 @@ const networkOf = (address: string): string => {
 export const createApiKeyAttempts = ({ clock, maxFailures, windowMs }: ApiKeyAttemptsOptions): ApiKeyAttempts => {
   /** The one that was quiet for longest first. */
   const addresses = new Map<string, Remembered>();
+  /** The last of them. A backend asks thousands of times per second: to take it out and put it in again each time would make the map anew every few times. */
+  let newest: string | undefined;
   const msPerFailure = windowMs / maxFailures;
 
   const remember = (network: string, known: Remembered | undefined, nowMs: number): Remembered => {
+    if (known !== undefined && network === newest) return known;
     const entry = known ?? { left: maxFailures, atMs: nowMs, usedKeys: new Set(), isLimited: false };
+    newest = network;
     addresses.delete(network);
     addresses.set(network, entry);
     if (addresses.size > MAX_ADDRESSES) addresses.delete(addresses.keys().next().value!);

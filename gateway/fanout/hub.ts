@@ -161,7 +161,7 @@ export const createHub = (options: HubOptions): Hub => {
     head: ChannelPosition,
   ): Attached | Promise<Attached> => {
     const started = startCatchUp(catchUp, subscription, since);
-    if (!(started instanceof Promise)) return { subscription, position: head, ...started };
+    if (!(started instanceof Promise)) return { subscription, position: head, recovered: started.recovered };
     return started.then(
       ({ recovered, position }) => ({ subscription, position, recovered }),
       (error: unknown) => {

@@ -22,7 +22,7 @@ export interface NodeOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Command line arguments of the node. */
   readonly args?: readonly string[];
-  /** Arguments of Node itself, as `--max-old-space-size=512`. */
+  /** Arguments of Node itself, as `--max-old-space-size=512`; they win over ours. */
   readonly nodeArgs?: readonly string[];
   /** Put before the command, as `['taskset', '-c', '0']`; it must replace itself by the command. */
   readonly prefix?: readonly string[];
@@ -60,13 +60,17 @@ export function projectRoot(): string {
   return folder;
 }
 
-/** Of Node itself, as in deploy/: one helper thread of V8 and a small young generation (docs/adr/0024, 0025). */
-export const BUILT_NODE_ARGUMENTS = ['--v8-pool-size=1', '--max-semi-space-size=8'] as const;
+/** Of Node itself, as in deploy/: one helper thread of V8, a small young generation, and nothing made in the old one (docs/adr/0024, 0025, 0028). */
+export const BUILT_NODE_ARGUMENTS = [
+  '--v8-pool-size=1',
+  '--max-semi-space-size=8',
+  '--no-allocation-site-pretenuring',
+] as const;
 
-function nodeArguments(entry: NodeEntry): string[] {
+function nodeArguments(entry: NodeEntry, further: readonly string[]): string[] {
   return entry === 'built'
-    ? [...BUILT_NODE_ARGUMENTS, join('dist', 'gateway', 'main.js')]
-    : ['--import', 'tsx', join('gateway', 'main.ts')];
+    ? [...BUILT_NODE_ARGUMENTS, ...further, join('dist', 'gateway', 'main.js')]
+    : [...further, '--import', 'tsx', join('gateway', 'main.ts')];
 }
 
 function environment(options: NodeOptions, port: number): NodeJS.ProcessEnv {
@@ -99,8 +103,7 @@ export async function startNode(options: NodeOptions): Promise<NodeProcess> {
   const command = [
     ...(options.prefix ?? []),
     process.execPath,
-    ...(options.nodeArgs ?? []),
-    ...nodeArguments(options.entry ?? 'source'),
+    ...nodeArguments(options.entry ?? 'source', options.nodeArgs ?? []),
     ...(options.args ?? []),
   ];
   const healthUrl = `http://127.0.0.1:${internalPort ?? port}/health/ready`;
