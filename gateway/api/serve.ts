@@ -84,7 +84,7 @@ const createShedAnswers = () => {
   };
 };
 
-/** Field by field: a spread that adds one costs V8 a call out of compiled code and memory of the old generation (docs/adr/0028). */
+/** Field by field: a spread that adds one costs V8 a call out of compiled code and memory of the old generation (docs/adr/0028-an-old-generation-that-rests.md). */
 const withBody = (head: RequestHead, body: Buffer): ApiRequest => {
   const { method, path, params, query, credential, remoteAddress, realIpHeader } = head;
   return { method, path, params, query, credential, remoteAddress, realIpHeader, body };

@@ -60,11 +60,12 @@ export function projectRoot(): string {
   return folder;
 }
 
-/** Of Node itself, as in deploy/: one helper thread of V8, a small young generation, and nothing made in the old one (docs/adr/0024, 0025, 0028). */
+/** Of Node itself, as in deploy/: one helper thread of V8, a small young generation, and an old one that is seldom collected (docs/adr/0024, 0025, 0028). */
 export const BUILT_NODE_ARGUMENTS = [
   '--v8-pool-size=1',
   '--max-semi-space-size=8',
   '--no-allocation-site-pretenuring',
+  '--initial-old-space-size=48',
 ] as const;
 
 function nodeArguments(entry: NodeEntry, further: readonly string[]): string[] {
