@@ -80,8 +80,8 @@ describe('failed attempts of an address', () => {
 
   it('are forgotten for the address that was quiet for longest, however often in a row another was heard', () => {
     const { attempts } = limiter();
-    fail(attempts, 'quiet', 20);
     fail(attempts, '10.0.0.1', 20);
+    fail(attempts, 'quiet', 20);
     for (let n = 2; n < 10_000; n++) attempts.attempt(`client-${n}`, undefined);
     expect(fail(attempts, '10.0.0.1', 3)).toEqual(['limited', 'limited', 'limited']);
     attempts.attempt('one-too-many', undefined);
