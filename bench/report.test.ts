@@ -106,6 +106,13 @@ test('arguments choose scenarios, servers, depth and the file', () => {
     ),
   ).toEqual({
     kind: 'run',
-    values: { scenarios: ['stall'], servers: ['raw-uws'], throughHaproxy: false, depth: 'quick', jsonPath: 'x.json' },
+    values: {
+      scenarios: ['stall'],
+      servers: ['raw-uws'],
+      throughHaproxy: false,
+      depth: 'quick',
+      nodeArgs: [],
+      jsonPath: 'x.json',
+    },
   });
 });
